@@ -1,0 +1,29 @@
+//! What the tests of the native plugins share: an engine over the checkout, the shipped models and recordings.
+//!
+//! The plugins are loaded from `target/release`, where `cargo xtask build` puts them; a test that misses one fails and
+//! says so.
+
+use std::path::{Path, PathBuf};
+
+/// The root of the checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Where the sealed plugins are.
+pub fn plugin_folder() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release")
+}
+
+/// Says loudly that a test cannot run here, and why: on stderr and in the log whose lines `cargo xtask test` counts.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("skipped: {test}: {why}");
+    if let Some(log) = std::env::var_os("TENON_SKIP_LOG")
+        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(log)
+    {
+        use std::io::Write;
+        // The line on stderr stands in any case.
+        let _ = writeln!(file, "{test}: {why}");
+    }
+}

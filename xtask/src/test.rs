@@ -1,0 +1,92 @@
+//! Every test, after the builds that the tests load.
+
+use crate::artifacts;
+use crate::process::{self, cargo, root, run as run_command};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Crates that link an engine: they are tested through the host, by `tests/native`.
+pub const NATIVE: &[&str] = &["tenon-whisper", "tenon-llama", "tenon-bench-whisper", "tenon-bench-llama"];
+
+/// Sums of the test runner's closing lines.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// Builds everything, runs all tests and the demo, and closes with one line of figures.
+pub fn run() -> Result<(), String> {
+    artifacts::build()?;
+    let skips = skip_log();
+    let _ = std::fs::remove_file(&skips);
+    let mut tally = Tally::default();
+    let mut command = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+    for package in NATIVE {
+        command.args(["--exclude", package]);
+    }
+    let tests = tally.count(command.env("TENON_SKIP_LOG", &skips));
+    let demo = run_command(process::command(artifacts::program()).arg("demo"));
+    match &demo {
+        Ok(()) => tally.passed += 1,
+        Err(_) => tally.failed += 1,
+    }
+    let skipped = std::fs::read_to_string(&skips).unwrap_or_default();
+    println!();
+    for line in skipped.lines() {
+        println!("skipped: {line}");
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, skipped.lines().count());
+    tests.and(demo)
+}
+
+/// Where a test that cannot run here writes a line that says why, so that nothing is skipped silently.
+fn skip_log() -> PathBuf {
+    root().join("target/skipped-tests.log")
+}
+
+impl Tally {
+    /// Runs a test command, passing its output on and adding its `test result:` lines up.
+    fn count(&mut self, command: &mut Command) -> Result<(), String> {
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;
+        if let Some(stdout) = child.stdout.take() {
+            for line in BufReader::new(stdout).lines() {
+                let line = line.map_err(|error| format!("cargo test: {error}"))?;
+                println!("{line}");
+                self.add(&line);
+            }
+        }
+        let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
+        if status.success() { Ok(()) } else { Err("some tests failed; their names stand above".to_owned()) }
+    }
+
+    /// Reads `test result: ok. 6 passed; 1 failed; 0 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some(figures) = line.strip_prefix("test result: ") else { return };
+        for part in figures.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            if let (Some(Ok(count)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) {
+                match what {
+                    "passed" => self.passed += count,
+                    "failed" => self.failed += count,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_the_closing_lines_of_the_runner() {
+        let mut tally = Tally::default();
+        tally.add("test result: ok. 6 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.12s");
+        tally.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out");
+        tally.add("running 5 tests");
+        assert_eq!((tally.passed, tally.failed), (8, 3));
+    }
+}
