@@ -1,0 +1,71 @@
+//! Clocks and the report format that all sides of a benchmark share.
+//!
+//! Each side is a process that does the same work and prints one [`Report`]; `tenon-bench` runs the sides in turn and
+//! compares. CPU time is the process's own, so that a busy neighbour shows in wall time only.
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// What one side did and what it cost.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Loading the model, without process start.
+    pub load: Cost,
+    /// One entry per repetition of the work.
+    pub runs: Vec<Cost>,
+    /// Greatest resident memory of the process in MiB.
+    pub rss_mib: f64,
+    /// What came out. Two sides whose texts differ did not do the same work, and their figures are void.
+    pub text: String,
+    /// Tokens or segments that came out in one run.
+    pub units: u64,
+}
+
+/// Time that a piece of work took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// By the clock on the wall.
+    pub wall_ms: f64,
+    /// Of the processors, all threads of the process together.
+    pub cpu_ms: f64,
+}
+
+/// Measures a piece of work.
+pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Cost) {
+    let (wall, cpu) = (Instant::now(), cpu_ms());
+    let value = work();
+    (value, Cost { wall_ms: wall.elapsed().as_secs_f64() * 1e3, cpu_ms: cpu_ms() - cpu })
+}
+
+/// CPU time of this process so far, in milliseconds.
+fn cpu_ms() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
+}
+
+impl Report {
+    /// Fills in the memory and prints the report as one line of JSON.
+    pub fn print(mut self) {
+        self.rss_mib = peak_rss_mib();
+        match serde_json::to_string(&self) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("error: {error}"),
+        }
+    }
+}
+
+/// `VmHWM` of this process.
+fn peak_rss_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.split_whitespace().next());
+    kib.and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// Mono 16-bit PCM of a wav file at 16 kHz, as samples from −1 to 1. Only what the benchmarks feed.
+pub fn wav_samples(path: &str) -> Result<Vec<f32>, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    let start = bytes.windows(4).position(|window| window == b"data").ok_or_else(|| format!("{path}: no data chunk"))?;
+    let pcm = bytes.get(start + 8..).unwrap_or_default();
+    Ok(pcm.chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32768.0).collect())
+}
