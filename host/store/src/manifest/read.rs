@@ -1,0 +1,424 @@
+//! From the text of a manifest to a [`Manifest`], or to everything that is wrong with it.
+//!
+//! The document is walked by hand rather than by serde, because serde stops at the first error.
+
+use super::keys::{Check, Fault, Key, Kind, MANIFEST, MOST_FILES, preset_name_problem};
+use super::{Isolation, Manifest, ManifestFile, Origin, Place};
+use crate::Diagnostic;
+use crate::diagnostic::Source;
+use crate::names::{nearest, quoted};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::Path;
+use tenon_tasks::Options;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Longest manifest, in bytes.
+pub(super) const LONGEST_MANIFEST: usize = 256 * 1024;
+
+/// Reads the bytes of a manifest file.
+pub(super) fn manifest_of_bytes(bytes: &[u8], path: &Path) -> Result<Manifest, Vec<Diagnostic>> {
+    if bytes.len() > LONGEST_MANIFEST {
+        let message = format!("the manifest is longer than {} KiB", LONGEST_MANIFEST / 1024);
+        return Err(vec![Source::new(path, "").diagnostic(0..0, message, None)]);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => manifest_of_text(text, path),
+        Err(error) => {
+            let at = error.valid_up_to();
+            let readable = String::from_utf8_lossy(bytes);
+            let message = "the manifest is not UTF-8 text".to_owned();
+            Err(vec![Source::new(path, &readable).diagnostic(at..at + 1, message, None)])
+        }
+    }
+}
+
+/// Reads the text of a manifest.
+pub(super) fn manifest_of_text(text: &str, path: &Path) -> Result<Manifest, Vec<Diagnostic>> {
+    let source = Source::new(path, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut walk = Walk::new(&source);
+    walk.syntax(&errors);
+    let manifest = walk.manifest(document.get_ref());
+    let Walk { mut found, places, .. } = walk;
+    if found.is_empty() {
+        return Ok(Manifest { origin: Origin::new(source, places), ..manifest });
+    }
+    found.sort_by_key(|problem| (problem.line, problem.column));
+    found.dedup();
+    Err(found)
+}
+
+/// One pass over a document: collects problems and the places of everything.
+struct Walk<'s> {
+    source: &'s Source,
+    found: Vec<Diagnostic>,
+    places: BTreeMap<String, Place>,
+    /// Lines that are no TOML. What follows from them is not reported again.
+    broken_lines: Vec<u32>,
+    /// From this line on nothing was understood.
+    broken_from: Option<u32>,
+}
+
+/// The values of a table that passed their checks, by key.
+type Checked<'d> = HashMap<&'static str, &'d Spanned<DeValue<'d>>>;
+
+impl<'s> Walk<'s> {
+    fn new(source: &'s Source) -> Self {
+        Self { source, found: Vec::new(), places: BTreeMap::new(), broken_lines: Vec::new(), broken_from: None }
+    }
+
+    /// Reports what is no TOML: one error a line, and only the first where a bracket is not closed, since the parser
+    /// stumbles over all that follows.
+    fn syntax(&mut self, errors: &[toml::de::Error]) {
+        let mut errors: Vec<&toml::de::Error> = errors.iter().collect();
+        errors.sort_by_key(|error| error.span().map(|span| span.start));
+        let unclosed = errors.iter().map(|error| error.message()).find(|message| message.starts_with("unclosed"));
+        for error in errors {
+            let range = error.span().unwrap_or_default();
+            let nothing = self.source.text().get(range.clone()).is_none_or(|text| text.trim().is_empty());
+            let message = match (unclosed, error.message()) {
+                (Some(unclosed), _) => unclosed,
+                (None, message) if nothing && message.starts_with("string values must be quoted") => "value is missing",
+                (None, message) => message,
+            };
+            let help = (message == "duplicate key").then(|| "a key may be given once in its table".to_owned());
+            let problem = self.source.diagnostic(range, message.to_owned(), help);
+            if !self.is_broken(problem.line) {
+                self.broken_lines.push(problem.line);
+                self.found.push(problem);
+            }
+            if unclosed.is_some() {
+                self.broken_from = self.broken_lines.first().copied();
+                return;
+            }
+        }
+    }
+
+    /// Whether a line is no TOML, or follows one that the parser did not recover from.
+    fn is_broken(&self, line: u32) -> bool {
+        self.broken_lines.contains(&line) || self.broken_from.is_some_and(|first| line >= first)
+    }
+
+    fn report(&mut self, range: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        let problem = self.source.diagnostic(range, message.into(), help);
+        if !self.is_broken(problem.line) {
+            self.found.push(problem);
+        }
+    }
+
+    fn manifest(&mut self, document: &DeTable<'_>) -> Manifest {
+        let checked = self.table(document, MANIFEST, "", 0..0);
+        self.name_is_the_files_own(&checked);
+        Manifest {
+            name: text(&checked, "name"),
+            task: text(&checked, "task"),
+            backend: text(&checked, "backend"),
+            license: text(&checked, "license"),
+            description: optional_text(&checked, "description"),
+            languages: texts(&checked, "languages"),
+            parameters: checked.get("parameters").and_then(|value| positive(value.get_ref())),
+            homepage: optional_text(&checked, "homepage"),
+            isolation: match optional_text(&checked, "isolation").as_deref() {
+                Some("worker") => Isolation::Worker,
+                _ => Isolation::Process,
+            },
+            files: self.files(&checked),
+            load: checked.get("load").map(|load| self.options(load, "load")).unwrap_or_default(),
+            presets: checked.get("preset").map(|presets| self.presets(presets)).unwrap_or_default(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// Checks a table: unknown keys, missing keys, the kind of each value and what a text must look like.
+    fn table<'d>(
+        &mut self,
+        table: &'d DeTable<'d>,
+        keys: &'static [Key],
+        prefix: &str,
+        place: Range<usize>,
+    ) -> Checked<'d> {
+        let mut checked = Checked::new();
+        let mut meant = Vec::new();
+        for (name, value) in table.iter() {
+            let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
+                meant.extend(self.unknown_key(name, keys));
+                continue;
+            };
+            self.places.insert(format!("{prefix}{}", key.name), Place { key: name.span(), value: value.span() });
+            if self.value(key, value) {
+                checked.insert(key.name, value);
+            }
+        }
+        for key in keys.iter().filter(|key| key.required && !meant.contains(&key.name)) {
+            // A key on a line that is no TOML is not missing.
+            if self.broken_lines.is_empty() && !table.iter().any(|(name, _)| name.get_ref() == key.name) {
+                let message = format!("key \"{}\" is missing", key.name);
+                self.report(place.clone(), message, Some(key.help.to_owned()));
+            }
+        }
+        checked
+    }
+
+    /// Reports an unknown key; returns the one that was probably meant.
+    fn unknown_key(&mut self, name: &Spanned<Cow<'_, str>>, keys: &[Key]) -> Option<&'static str> {
+        let shown = quoted(name.get_ref());
+        let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
+        let near = nearest(name.get_ref(), names.iter().copied());
+        match near {
+            Some(near) => self.report(name.span(), format!("unknown key {shown} (did you mean \"{near}\"?)"), None),
+            None => {
+                self.report(
+                    name.span(),
+                    format!("unknown key {shown}"),
+                    Some(format!("keys are {}", names.join(", "))),
+                );
+            }
+        }
+        near
+    }
+
+    /// Whether a value is what its key takes; reports it if not.
+    fn value(&mut self, key: &Key, value: &Spanned<DeValue<'_>>) -> bool {
+        match (&key.kind, value.get_ref()) {
+            (Kind::Text(rule), DeValue::String(text)) => self.accept((rule.check)(key.name, text), value.span()),
+            (Kind::Texts(rule), DeValue::Array(items)) => self.texts(key, rule.check, items.iter()),
+            (Kind::Positive, number @ DeValue::Integer(_)) if positive(number).is_some() => true,
+            (Kind::Flag, DeValue::Boolean(_)) => true,
+            (Kind::Options | Kind::Presets, DeValue::Table(_)) => true,
+            (Kind::Files(_), DeValue::Array(_)) => true,
+            (Kind::Files(_), DeValue::Table(_)) => {
+                let help = format!("write [[{}]], with two brackets on each side", key.name);
+                self.report(value.span(), format!("\"{}\" must be a list of tables", key.name), Some(help));
+                false
+            }
+            (kind, other) => {
+                let message = format!("\"{}\" must be {}, not {}", key.name, kind.wanted(), shown(other));
+                let help = match (kind, other) {
+                    (Kind::Texts(_), DeValue::String(text)) => Some(format!("write {} = [{text:?}]", key.name)),
+                    _ => None,
+                };
+                self.report(value.span(), message, help);
+                false
+            }
+        }
+    }
+
+    fn accept(&mut self, outcome: Result<(), Fault>, place: Range<usize>) -> bool {
+        match outcome {
+            Ok(()) => true,
+            Err(fault) => {
+                self.report(place, fault.message, fault.help);
+                false
+            }
+        }
+    }
+
+    fn texts<'d>(&mut self, key: &Key, check: Check, items: impl Iterator<Item = &'d Spanned<DeValue<'d>>>) -> bool {
+        let mut seen = Vec::new();
+        let mut good = true;
+        for item in items {
+            match item.get_ref() {
+                DeValue::String(text) if seen.contains(text) => {
+                    self.report(item.span(), format!("{} stands twice in \"{}\"", quoted(text), key.name), None);
+                    good = false;
+                }
+                DeValue::String(text) => {
+                    good &= self.accept(check(key.name, text), item.span());
+                    seen.push(text.clone());
+                }
+                other => {
+                    let message = format!("\"{}\" must be a list of texts, not of {}", key.name, shown(other));
+                    self.report(item.span(), message, None);
+                    good = false;
+                }
+            }
+        }
+        good
+    }
+
+    fn name_is_the_files_own(&mut self, checked: &Checked<'_>) {
+        let Some(value) = checked.get("name") else { return };
+        let name = text(checked, "name");
+        let stem = self.source.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        if name != stem {
+            let message = format!("name {} is not that of the file, {}", quoted(&name), quoted(&stem));
+            let help = format!("call the file {name}.toml, or change the name");
+            self.report(value.span(), message, Some(help));
+        }
+    }
+
+    fn files(&mut self, checked: &Checked<'_>) -> Vec<ManifestFile> {
+        let Some((value, list)) = checked.get("file").and_then(|value| Some((value, value.get_ref().as_array()?)))
+        else {
+            return Vec::new();
+        };
+        let keys = match MANIFEST.iter().find(|key| key.name == "file").map(|key| &key.kind) {
+            Some(Kind::Files(keys)) => *keys,
+            _ => return Vec::new(),
+        };
+        if list.len() > MOST_FILES {
+            let message = format!("the model has {} files, more than {MOST_FILES}", list.len());
+            self.report(value.span(), message, None);
+            return Vec::new();
+        }
+        let mut files: Vec<ManifestFile> = Vec::new();
+        for (index, item) in list.iter().enumerate() {
+            let DeValue::Table(table) = item.get_ref() else {
+                self.report(
+                    item.span(),
+                    format!("\"file\" must be a list of tables, not of {}", shown(item.get_ref())),
+                    None,
+                );
+                continue;
+            };
+            let place = self.header(item.span());
+            self.places.insert(format!("file[{index}]"), Place { key: place.clone(), value: place.clone() });
+            let checked = self.table(table, keys, &format!("file[{index}]."), place);
+            if let Some(file) = self.file(&checked, &files) {
+                files.push(file);
+            }
+        }
+        files
+    }
+
+    /// The place of a table's header: its first line, for a table that has no text of its own.
+    fn header(&self, span: Range<usize>) -> Range<usize> {
+        let line =
+            self.source.text().get(span.start..).unwrap_or_default().split(['\n', '\r']).next().unwrap_or_default();
+        span.start..span.end.min(span.start + line.trim_end().len())
+    }
+
+    fn file(&mut self, checked: &Checked<'_>, before: &[ManifestFile]) -> Option<ManifestFile> {
+        let name = text(checked, "name");
+        if let Some(value) = checked.get("name") {
+            // Two names that differ in case only are one file on Windows and macOS.
+            if before.iter().any(|other| other.name.to_lowercase() == name.to_lowercase()) {
+                self.report(value.span(), format!("another file is called {} already", quoted(&name)), None);
+            }
+        }
+        Some(ManifestFile {
+            role: text(checked, "role"),
+            name,
+            urls: texts(checked, "url"),
+            sha256: text(checked, "sha256").parse().ok()?,
+            size: positive(checked.get("size")?.get_ref())?,
+            optional: matches!(checked.get("optional").map(|value| value.get_ref()), Some(DeValue::Boolean(true))),
+        })
+    }
+
+    fn presets(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, Options)> {
+        let mut presets = Vec::new();
+        for (name, value) in in_order(value) {
+            if let Some(problem) = preset_name_problem(name.get_ref()) {
+                self.report(name.span(), format!("preset name {} {problem}", quoted(name.get_ref())), None);
+            }
+            if !value.get_ref().is_table() {
+                let message = format!(
+                    "preset {} must be a table of options, not {}",
+                    quoted(name.get_ref()),
+                    shown(value.get_ref())
+                );
+                self.report(value.span(), message, Some(format!("write [preset.{}]", name.get_ref())));
+                continue;
+            }
+            let place = Place { key: name.span(), value: self.header(value.span()) };
+            let path = format!("preset.{}", name.get_ref());
+            self.places.insert(path.clone(), place);
+            presets.push((name.get_ref().to_string(), self.options(value, &path)));
+        }
+        presets
+    }
+
+    /// A table as an options document.
+    fn options(&mut self, table: &Spanned<DeValue<'_>>, path: &str) -> Options {
+        let mut options = Options::new();
+        for (name, value) in in_order(table) {
+            let place = Place { key: name.span(), value: value.span() };
+            self.places.insert(format!("{path}.{}", name.get_ref()), place);
+            if let Some(json) = self.json(value) {
+                options.set(name.get_ref().to_string(), json);
+            }
+        }
+        options
+    }
+
+    /// A value as JSON. Reports what JSON cannot hold.
+    fn json(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(Value::from(text.as_ref())),
+            DeValue::Boolean(flag) => Some(Value::from(*flag)),
+            DeValue::Integer(_) => match integer(value.get_ref()) {
+                Some(number) => Some(Value::from(number)),
+                None => self.refuse(value, "the number is too large for 64 bits"),
+            },
+            DeValue::Float(number) => match number.as_str().parse::<f64>().ok().map(serde_json::Number::from_f64) {
+                Some(Some(number)) => Some(Value::Number(number)),
+                _ => self.refuse(value, "the number is not finite"),
+            },
+            DeValue::Datetime(_) => self.refuse(value, "an option cannot be a date or a time; write it as text"),
+            DeValue::Array(items) => items.iter().map(|item| self.json(item)).collect(),
+            DeValue::Table(_) => {
+                let all: Vec<(String, Option<Value>)> = in_order(value)
+                    .into_iter()
+                    .map(|(name, value)| (name.get_ref().to_string(), self.json(value)))
+                    .collect();
+                let map: Option<Map<String, Value>> =
+                    all.into_iter().map(|(name, value)| value.map(|value| (name, value))).collect();
+                map.map(Value::Object)
+            }
+        }
+    }
+
+    fn refuse(&mut self, value: &Spanned<DeValue<'_>>, message: &str) -> Option<Value> {
+        self.report(value.span(), message, None);
+        None
+    }
+}
+
+/// Keys and values of a table in the order of the text; nothing if it is no table.
+fn in_order<'d>(table: &'d Spanned<DeValue<'d>>) -> Vec<(&'d Spanned<Cow<'d, str>>, &'d Spanned<DeValue<'d>>)> {
+    let DeValue::Table(table) = table.get_ref() else { return Vec::new() };
+    let mut all: Vec<_> = table.iter().collect();
+    all.sort_by_key(|(name, _)| name.span().start);
+    all
+}
+
+fn text(checked: &Checked<'_>, key: &str) -> String {
+    optional_text(checked, key).unwrap_or_default()
+}
+
+fn optional_text(checked: &Checked<'_>, key: &str) -> Option<String> {
+    checked.get(key)?.get_ref().as_str().map(str::to_owned)
+}
+
+fn texts(checked: &Checked<'_>, key: &str) -> Vec<String> {
+    let list = checked.get(key).and_then(|value| value.get_ref().as_array());
+    list.map(|items| items.iter().filter_map(|item| item.get_ref().as_str()).map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+fn positive(value: &DeValue<'_>) -> Option<u64> {
+    integer(value).and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+/// A value for a message: what it is, and itself where that is short.
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("text {}", quoted(text)),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

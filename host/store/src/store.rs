@@ -1,0 +1,225 @@
+//! From a manifest to verified files: finds them beneath the folders of models and in the store, and has them hashed
+//! where the ledger does not know them.
+
+use crate::identity::Identity;
+use crate::ledger::{self, Ledger, Rows};
+use crate::verify::{Found, hash_all};
+use crate::{
+    Error, ErrorKind, How, Locations, Manifest, ManifestFile, Progress, Result, VerifiedFile, VerifyMode, beneath,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// Finds the files of models and verifies them.
+///
+/// A file of a manifest is looked for as `blobs/sha256-<hex>` in the store, then in each folder of models as
+/// `<model>/<file>` and as `<file>`. The first that has the right size is taken.
+#[derive(Debug)]
+pub struct Store {
+    models: Vec<PathBuf>,
+    store: PathBuf,
+    place: PathBuf,
+    threads: usize,
+    ledger: Ledger,
+}
+
+/// How the files of a model stand, as far as can be told without reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// All there, with the right sizes.
+    Present,
+    /// At least one is nowhere to be found.
+    Missing,
+    /// At least one cannot be used: another size, another digest when last hashed, or unsafe to open.
+    Corrupt,
+}
+
+impl Store {
+    /// A store over folders of model files, the store's own folder, and the folder where the ledger lies. None of
+    /// them need exist, and nothing is touched yet.
+    pub fn new(models: Vec<PathBuf>, store: PathBuf, state: PathBuf) -> Self {
+        let place = models.first().cloned().unwrap_or_else(|| store.join("models"));
+        Self { models, store, place, threads: 1, ledger: Ledger::in_folder(state) }
+    }
+
+    /// The store of these locations.
+    pub fn at(locations: &Locations) -> Self {
+        let store = Self::new(locations.models.clone(), locations.store.clone(), locations.state.clone());
+        Self { place: locations.downloads.clone(), ..store }
+    }
+
+    /// Hashes several files with up to this many threads; 1 by default.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    /// How the files of a model stand, without reading them.
+    pub fn state(&self, manifest: &Manifest) -> State {
+        let rows = self.ledger.rows();
+        let mut state = State::Present;
+        for wanted in &manifest.files {
+            match self.find(manifest, wanted) {
+                Ok(Some(found)) if is_known_bad(&found, &rows) => return State::Corrupt,
+                Ok(Some(_)) => {}
+                Ok(None) if wanted.optional => {}
+                Ok(None) => state = State::Missing,
+                Err(_) => return State::Corrupt,
+            }
+        }
+        state
+    }
+
+    /// The verified files of a model, in the order of the manifest. Optional files that are missing are left out.
+    ///
+    /// The first file that is missing or has another size is the error, before anything is hashed. `progress` is
+    /// called on this thread while files are hashed, and cancels by breaking.
+    pub fn verify(
+        &self,
+        manifest: &Manifest,
+        mode: VerifyMode,
+        progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<VerifiedFile>> {
+        let found: Vec<_> = manifest.files.iter().map(|wanted| self.find_or_say(manifest, wanted)).collect();
+        if found.iter().any(Result::is_err) {
+            return Err(found.into_iter().find_map(Result::err).unwrap_or(ErrorKind::Cancelled.into()));
+        }
+        self.settle(found, mode, progress).into_iter().flatten().collect()
+    }
+
+    /// As [`Store::verify`], but goes on after an error: what became of each file, in the order of the manifest.
+    /// `None` stands for an optional file that is missing.
+    pub fn examine(
+        &self,
+        manifest: &Manifest,
+        mode: VerifyMode,
+        progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Vec<Option<Result<VerifiedFile>>> {
+        let found = manifest.files.iter().map(|wanted| self.find_or_say(manifest, wanted)).collect();
+        self.settle(found, mode, progress)
+    }
+
+    /// Hashes what has to be, and puts the outcomes in order.
+    fn settle(
+        &self,
+        found: Vec<Result<Option<Found<'_>>>>,
+        mode: VerifyMode,
+        progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Vec<Option<Result<VerifiedFile>>> {
+        let rows = self.ledger.rows();
+        let mut to_hash = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for one in found {
+            outcomes.push(match one {
+                Err(error) => Outcome::Settled(Some(Err(error))),
+                Ok(None) => Outcome::Settled(None),
+                Ok(Some(found)) => match how_without_hashing(&found, mode, &rows) {
+                    Some(how) => Outcome::Settled(Some(Ok(found.verified(how)))),
+                    None => {
+                        to_hash.push(found);
+                        Outcome::Hashed
+                    }
+                },
+            });
+        }
+        let mut hashed = self.hash(to_hash, progress);
+        let settled = outcomes.into_iter().map(|outcome| match outcome {
+            Outcome::Settled(outcome) => outcome,
+            Outcome::Hashed => Some(hashed.pop_front().unwrap_or_else(|| Err(ErrorKind::Cancelled.into()))),
+        });
+        settled.collect()
+    }
+
+    /// Hashes files and remembers what was seen. One outcome for each, in order.
+    fn hash(
+        &self,
+        files: Vec<Found<'_>>,
+        progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> VecDeque<Result<VerifiedFile>> {
+        let (results, rows) = match hash_all(files, self.threads, progress) {
+            Ok(outcomes) => outcomes,
+            Err(error) => return VecDeque::from([Err(error)]),
+        };
+        if !rows.is_empty()
+            && let Err(error) = self.ledger.remember(&rows)
+        {
+            tracing::warn!(%error, "cannot write the ledger; files will be hashed again at the next start");
+        }
+        results.into()
+    }
+
+    fn find_or_say<'m>(&self, manifest: &Manifest, wanted: &'m ManifestFile) -> Result<Option<Found<'m>>> {
+        match self.find(manifest, wanted)? {
+            None if !wanted.optional => Err(ErrorKind::NotFound {
+                model: manifest.name.clone(),
+                file: wanted.name.clone(),
+                urls: wanted.urls.clone(),
+                place: self.place.join(&wanted.name),
+            }
+            .into()),
+            found => Ok(found),
+        }
+    }
+
+    /// The first place where the file lies with the right size. Where it lies only with another size, that is the
+    /// error.
+    fn find<'m>(&self, manifest: &Manifest, wanted: &'m ManifestFile) -> Result<Option<Found<'m>>> {
+        let blob = format!("sha256-{}", wanted.sha256);
+        let in_store = std::iter::once((self.store.as_path(), vec!["blobs", blob.as_str()]));
+        let in_models = self.models.iter().flat_map(|folder| {
+            let own = vec![manifest.name.as_str(), wanted.name.as_str()];
+            [(folder.as_path(), own), (folder.as_path(), vec![wanted.name.as_str()])]
+        });
+        let mut wrong_size = None;
+        for (root, components) in in_store.chain(in_models) {
+            let Some(file) = beneath::open(root, &components)? else { continue };
+            let path = root.join(components.iter().collect::<PathBuf>());
+            match found(wanted, file, &path) {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if matches!(error.kind(), ErrorKind::SizeMismatch { .. }) => {
+                    wrong_size.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        wrong_size.map_or(Ok(None), Err)
+    }
+}
+
+/// What became of a file before hashing.
+enum Outcome {
+    Settled(Option<Result<VerifiedFile>>),
+    /// It is the next of those that are hashed.
+    Hashed,
+}
+
+fn found<'m>(wanted: &'m ManifestFile, file: File, path: &Path) -> Result<Found<'m>> {
+    let identity = Identity::of(&file).map_err(|error| Error::io(path, "look at", error))?;
+    if identity.size != wanted.size {
+        let (expected, actual) = (wanted.size, identity.size);
+        return Err(ErrorKind::SizeMismatch { path: path.to_owned(), expected, actual }.into());
+    }
+    Ok(Found { wanted, file, path: path.to_owned(), identity })
+}
+
+fn how_without_hashing(found: &Found<'_>, mode: VerifyMode, rows: &Rows) -> Option<How> {
+    match mode {
+        VerifyMode::Always => None,
+        VerifyMode::Never => Some(How::NotChecked),
+        VerifyMode::Cached => {
+            let seen = rows.get(&found.identity)?;
+            let good = seen.digest == found.wanted.sha256 && seen.is_believed(&found.identity, ledger::now());
+            good.then_some(How::Ledger)
+        }
+    }
+}
+
+/// Whether this version of the file was seen to have another digest. That is believed at once: the worst that a
+/// wrong belief does here is to send somebody to `tenon verify`.
+fn is_known_bad(found: &Found<'_>, rows: &Rows) -> bool {
+    rows.get(&found.identity).is_some_and(|seen| seen.digest != found.wanted.sha256)
+}
