@@ -1,0 +1,714 @@
+//! The engine: what models and plugins there are, and the way from a name to a loaded model.
+
+use crate::answer::Provenance;
+use crate::cancel::{CancelToken, StopSigns};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Load, LoadProgress, Model, ModelInner, gate_for, patience_for};
+use crate::plugin::call::on_big_stack;
+use crate::plugin::host::Call;
+use crate::plugin::sidecar::all_in;
+use crate::plugin::{OpenModel, Plugin, Sidecar, load};
+use crate::threads::{Machine, budget};
+use crate::{answer::FileProvenance, plugin::cpu};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tenon_store::{
+    Catalog, Diagnostic, Digest, Entry, Environment, How, Isolation, Locations, Manifest, State, Store, VerifiedFile,
+    VerifyMode,
+};
+use tenon_tasks::{Description, Options, Schema};
+
+/// Owner of manifests, store and plugins. Clones share it. Several engines live side by side in one process; they
+/// share the loaded plugins and the thread budget.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    locations: Locations,
+    catalog: Catalog,
+    store: Store,
+    plugins: Vec<Found>,
+    verify: VerifyMode,
+    threads: usize,
+    patience: Duration,
+    shutdown: CancelToken,
+}
+
+/// How long a backend may take to end after it was asked to, unless the engine is told otherwise: longer than a step
+/// of a large model on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A sidecar that was found.
+struct Found {
+    path: PathBuf,
+    sidecar: Result<Sidecar>,
+}
+
+/// Says where an engine finds things and how it works.
+#[derive(Clone, Debug, Default)]
+pub struct EngineBuilder {
+    locations: Locations,
+    manifest_files: Vec<PathBuf>,
+    plugin_files: Vec<PathBuf>,
+    verify: VerifyMode,
+    threads: Option<usize>,
+    patience: Option<Duration>,
+}
+
+impl EngineBuilder {
+    /// Adds a folder of manifests. Folders named earlier win.
+    #[must_use]
+    pub fn manifest_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.locations.manifests.push(path.into());
+        self
+    }
+
+    /// Adds one manifest, wherever it lies; it comes before those of folders.
+    #[must_use]
+    pub fn manifest_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.manifest_files.push(path.into());
+        self
+    }
+
+    /// Adds a folder of plugins. Folders named earlier win.
+    #[must_use]
+    pub fn plugin_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.locations.plugins.push(path.into());
+        self
+    }
+
+    /// Adds one plugin by the path of its library or of its sidecar; it comes before those of folders.
+    #[must_use]
+    pub fn plugin_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.plugin_files.push(path.into());
+        self
+    }
+
+    /// Adds a folder of model files.
+    #[must_use]
+    pub fn models_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.locations.models.push(path.into());
+        self
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn store_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.locations.store = path.into();
+        self
+    }
+
+    /// The folder of the ledger that remembers which files were hashed.
+    #[must_use]
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.locations.state = path.into();
+        self
+    }
+
+    /// When files are hashed; by default when the ledger does not know them.
+    #[must_use]
+    pub fn verify(mut self, mode: VerifyMode) -> Self {
+        self.verify = mode;
+        self
+    }
+
+    /// Most threads that one request of this engine is granted; by default the whole budget of the process.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// How long a backend may take to end after it was asked to, by cancel or deadline, before its thread is left
+    /// behind; 30 seconds by default.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Adds the standard places after those that were named: the checkout or installation that the program belongs
+    /// to, the environment's, the user's, the system's.
+    #[must_use]
+    pub fn standard_places(self) -> Self {
+        self.places(Locations::standard(&Environment::of_this_process()))
+    }
+
+    /// Adds these places after those that were named.
+    #[must_use]
+    pub fn places(mut self, places: Locations) -> Self {
+        let named = std::mem::take(&mut self.locations);
+        let with = |first: Vec<PathBuf>, then: Vec<PathBuf>| first.into_iter().chain(then).collect();
+        let or = |first: PathBuf, then: PathBuf| if first.as_os_str().is_empty() { then } else { first };
+        self.locations = Locations {
+            manifests: with(named.manifests, places.manifests.clone()),
+            plugins: with(named.plugins, places.plugins.clone()),
+            models: with(named.models, places.models.clone()),
+            store: or(named.store, places.store.clone()),
+            state: or(named.state, places.state.clone()),
+            ..places
+        };
+        self
+    }
+
+    /// Reads the manifests and sidecars. Loads nothing; a broken manifest or sidecar is an entry with its problem.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when no thread may be used.
+    pub fn build(self) -> Result<Engine> {
+        let budget = budget().total();
+        let threads = self.threads.unwrap_or(budget).min(budget);
+        if threads == 0 {
+            return Err(Error::new(ErrorKind::InvalidArgument, "an engine needs at least one thread"));
+        }
+        let mut catalog = Catalog::read(&self.locations.manifests);
+        self.manifest_files.iter().rev().for_each(|path| catalog.put_first(Entry::read(path)));
+        let store = Store::at(&self.locations).with_threads(threads);
+        let plugins = find_plugins(&self.plugin_files, &self.locations.plugins);
+        let (locations, verify) = (self.locations, self.verify);
+        let (shutdown, patience) = (CancelToken::new(), self.patience.unwrap_or(PATIENCE));
+        let inner = Inner { locations, catalog, store, plugins, verify, threads, patience, shutdown };
+        let engine = Engine(Arc::new(inner));
+        engine.log_start();
+        Ok(engine)
+    }
+}
+
+/// Plugins in search order. A sidecar that is reached twice is listed once.
+fn find_plugins(files: &[PathBuf], folders: &[PathBuf]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    let named = files.iter().map(|path| (path.clone(), load::absolute(path).and_then(|path| Sidecar::of(&path))));
+    let listed = folders.iter().filter_map(|folder| load::absolute(folder).ok()).flat_map(|folder| all_in(&folder));
+    let listed = listed.map(|path| (path.clone(), Sidecar::read(&path)));
+    for (path, sidecar) in named.chain(listed) {
+        let path = sidecar.as_ref().map_or(path, |sidecar| sidecar.path.clone());
+        if found.iter().all(|other| other.path != path) {
+            found.push(Found { path, sidecar });
+        }
+    }
+    found
+}
+
+impl Engine {
+    /// Starts to say where things are.
+    ///
+    /// ```
+    /// let engine = tenon::Engine::builder().manifest_dir("manifests").plugin_dir("plugins").build()?;
+    /// assert!(engine.manifest("no-such-model").is_err());
+    /// # Ok::<(), tenon::Error>(())
+    /// ```
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// The models of all manifests, sorted by name. Cheap: no model file is read.
+    pub fn models(&self) -> Vec<ModelEntry> {
+        self.0.catalog.entries().iter().map(|entry| ModelEntry::of(entry, &self.0.store)).collect()
+    }
+
+    /// The plugins that were found, good and bad, in search order: of two with one id the first is taken.
+    pub fn plugins(&self) -> Vec<PluginEntry> {
+        self.0.plugins.iter().map(PluginEntry::of).collect()
+    }
+
+    /// The manifests that were found: also those that others hide, and the folders that cannot be read.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// Where this engine looks.
+    pub fn locations(&self) -> &Locations {
+        &self.0.locations
+    }
+
+    /// The manifest of a model.
+    ///
+    /// # Errors
+    /// `NotFound` with the nearest name, or `Manifest` with everything that is wrong with it.
+    pub fn manifest(&self, name: &str) -> Result<&Manifest> {
+        Ok(self.0.catalog.get(name)?)
+    }
+
+    /// The backend of an id (`whisper`) or of an exact version (`whisper@0.1.0`), loaded when it is not yet.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such plugin; why the plugin was refused otherwise.
+    pub fn backend(&self, id: &str) -> Result<Backend> {
+        let matches = |sidecar: &Sidecar| sidecar.id == id || sidecar.exact_name() == id;
+        let mut good = self.0.plugins.iter().filter_map(|found| found.sidecar.as_ref().ok());
+        if let Some(sidecar) = good.find(|sidecar| matches(sidecar)) {
+            return Backend::load(sidecar);
+        }
+        // A broken sidecar of that name is a better answer than "not found".
+        let broken = self.0.plugins.iter().find(|found| stem(&found.path) == id);
+        let broken = broken.and_then(|found| found.sidecar.as_ref().err());
+        Err(broken.cloned().unwrap_or_else(|| self.no_plugin(id)))
+    }
+
+    fn no_plugin(&self, id: &str) -> Error {
+        let names: Vec<String> =
+            self.0.plugins.iter().filter_map(|found| found.sidecar.as_ref().ok().map(Sidecar::exact_name)).collect();
+        let folders: Vec<String> = self.0.locations.plugins.iter().map(|folder| folder.display().to_string()).collect();
+        let message = match (names.is_empty(), folders.is_empty()) {
+            (false, _) => format!("no plugin provides the backend \"{id}\": there are {}", names.join(", ")),
+            (true, false) => {
+                format!("no plugin provides the backend \"{id}\": none was found in {}", folders.join(", "))
+            }
+            (true, true) => format!("no plugin provides the backend \"{id}\": name a folder of plugins"),
+        };
+        Error::new(ErrorKind::NotFound, message).with_detail("backend", id)
+    }
+
+    /// Loads the plugin of a library or sidecar file, wherever it lies.
+    ///
+    /// # Errors
+    /// Why the plugin was refused.
+    pub fn backend_at(&self, path: &Path) -> Result<Backend> {
+        Backend::load(&Sidecar::of(&load::absolute(path)?)?)
+    }
+
+    /// Verifies the files of a model. The callback hears bytes hashed and bytes to hash, and may stop.
+    ///
+    /// # Errors
+    /// As [`Engine::manifest`]; what is wrong with a file stands in the report.
+    pub fn verify(
+        &self,
+        name: &str,
+        mode: VerifyMode,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<VerifyReport> {
+        let (manifest, began) = (self.manifest(name)?, Instant::now());
+        let results = self.0.store.examine(manifest, mode, &mut |how_far| progress(how_far.done, how_far.total));
+        let files = manifest.files.iter().zip(results).map(|(wanted, result)| FileReport {
+            role: wanted.role.clone(),
+            name: wanted.name.clone(),
+            size: wanted.size,
+            sha256: wanted.sha256,
+            result: result
+                .transpose()
+                .map_err(Error::from)
+                .map(|file| file.map(|file| (file.path().to_owned(), file.how()))),
+        });
+        Ok(VerifyReport { model: name.to_owned(), files: files.collect(), time: began.elapsed() })
+    }
+
+    /// Checks a manifest against its backend: task, load options, presets and file roles. Loads the plugin.
+    ///
+    /// # Errors
+    /// As [`Engine::backend`]. What is wrong with the manifest is not an error but the result.
+    pub fn check(&self, manifest: &Manifest) -> Result<Vec<Diagnostic>> {
+        Ok(check_manifest(manifest, &self.backend(&manifest.backend)?))
+    }
+
+    /// Verifies and loads a model.
+    ///
+    /// # Errors
+    /// Every kind: `NotFound` for a missing manifest, plugin or file, `Manifest` and `Options` with their places,
+    /// `HashMismatch`, what the backend says of the files, and the stop kinds.
+    pub fn load(&self, name: &str, load: Load) -> Result<Model> {
+        let manifest = self.manifest(name)?.clone();
+        self.load_manifest(manifest, load)
+    }
+
+    /// Verifies and loads a model from a manifest that is in no folder of this engine.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn load_manifest(&self, manifest: Manifest, load: Load) -> Result<Model> {
+        refuse_worker(&manifest)?;
+        let stop = self.stop_signs(&load);
+        stop.check()?;
+        let backend = self.backend(&manifest.backend)?;
+        let diagnostics = check_manifest(&manifest, &backend);
+        if !diagnostics.is_empty() {
+            return Err(tenon_store::Error::from(tenon_store::ErrorKind::Manifest { diagnostics }).into());
+        }
+        let options = self.load_options(&manifest, &backend, &load.options)?;
+        let hears = Arc::new(Mutex::new(load.progress));
+        let began = Instant::now();
+        let files = self.verified(&manifest, load.verify.unwrap_or(self.0.verify), &stop, &hears)?;
+        let verify_time = began.elapsed();
+        let began = Instant::now();
+        let call = Call::new(stop).with_options(options.clone()).with_progress(Box::new(move |fraction| {
+            tell(&hears, LoadProgress::Open(fraction));
+        }));
+        let open = on_big_stack(|| OpenModel::open(&backend.0, &files, call))?;
+        let open_time = began.elapsed();
+        tracing::info!(model = manifest.name, backend = backend.id(), ?verify_time, ?open_time, "model loaded");
+        Ok(Model::new(ModelInner {
+            open: Arc::new(open),
+            provenance: provenance(&manifest, &backend, &files, options),
+            gate: gate_for(backend.caps()),
+            shutdown: self.0.shutdown.clone(),
+            threads: self.0.threads,
+            patience: patience_for(backend.caps(), self.0.patience),
+            load_told: AtomicBool::new(false),
+            manifest: Arc::new(manifest),
+            files,
+            backend,
+            verify_time,
+            open_time,
+        }))
+    }
+
+    fn stop_signs(&self, load: &Load) -> StopSigns {
+        StopSigns {
+            tokens: load.cancel.iter().cloned().collect(),
+            shutdown: Some(self.0.shutdown.clone()),
+            deadline: load.deadline.and_then(|after| Instant::now().checked_add(after)),
+        }
+    }
+
+    /// The manifest's load options under those that were asked for; the thread grant where nobody said otherwise.
+    fn load_options(&self, manifest: &Manifest, backend: &Backend, asked: &Options) -> Result<Options> {
+        let schema = backend.load_schema();
+        schema.check(asked).map_err(|problems| {
+            let sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let message = format!("load options of model \"{}\": {}", manifest.name, sentences.join("; "));
+            Error::new(ErrorKind::Options, message)
+        })?;
+        let mut options = asked.over(&manifest.load);
+        if schema.field("threads").is_some() && options.get("threads").is_none_or(serde_json::Value::is_null) {
+            options.set("threads", self.0.threads);
+        }
+        Ok(options)
+    }
+
+    fn verified(
+        &self,
+        manifest: &Manifest,
+        mode: VerifyMode,
+        stop: &StopSigns,
+        hears: &Arc<Mutex<Option<crate::model::Hears>>>,
+    ) -> Result<Vec<VerifiedFile>> {
+        let verified = self.0.store.verify(manifest, mode, &mut |how_far| {
+            tell(hears, LoadProgress::Verify { done: how_far.done, total: how_far.total });
+            if stop.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        stop.check()?;
+        Ok(verified?)
+    }
+
+    /// Asks every request of this engine to end with [`ErrorKind::Shutdown`]; later ones are refused.
+    pub fn shutdown(&self) {
+        self.0.shutdown.cancel();
+    }
+
+    fn log_start(&self) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let Machine { physical_cores, logical_cores, memory_total, memory_available, .. } = Machine::look();
+        let budget = budget().total();
+        tracing::info!(budget, physical_cores, logical_cores, memory_total, memory_available, "engine started");
+        for plugin in self.plugins() {
+            match &plugin.problem {
+                None => {
+                    tracing::info!(id = plugin.id, version = plugin.version, path = %plugin.path.display(), "plugin found")
+                }
+                Some(problem) => tracing::warn!(path = %plugin.sidecar.display(), %problem, "plugin cannot be used"),
+            }
+        }
+        for model in self.models() {
+            match &model.problem {
+                None => tracing::info!(name = model.name, backend = model.backend, state = ?model.state, "model"),
+                Some(problem) => tracing::warn!(%problem, "manifest cannot be used"),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("locations", &self.0.locations).field("threads", &self.0.threads).finish()
+    }
+}
+
+fn tell(hears: &Mutex<Option<crate::model::Hears>>, how_far: LoadProgress) {
+    if let Some(hears) = hears.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        hears(how_far);
+    }
+}
+
+fn refuse_worker(manifest: &Manifest) -> Result<()> {
+    match manifest.isolation {
+        Isolation::Process => Ok(()),
+        Isolation::Worker => {
+            let message = format!(
+                "model \"{}\" asks for isolation = \"worker\", which this version does not have: \
+                 it never runs a model less isolated than its manifest asks",
+                manifest.name
+            );
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+    }
+}
+
+/// Everything about a manifest that its backend would refuse.
+fn check_manifest(manifest: &Manifest, backend: &Backend) -> Vec<Diagnostic> {
+    let description = backend.description();
+    let tasks: Vec<&str> = description.tasks.iter().map(|task| task.task.as_str()).collect();
+    let schemas: Vec<(&str, &Schema)> =
+        tasks.iter().filter_map(|task| backend.0.schema(task).map(|schema| (*task, schema))).collect();
+    let mut diagnostics = manifest.check_options(Some(backend.load_schema()), &schemas);
+    diagnostics.extend(manifest.check_files(&description.files));
+    if !tasks.contains(&manifest.task.as_str()) {
+        let message = format!("backend \"{}\" does not offer the task \"{}\"", backend.id(), manifest.task);
+        let help = format!("it offers {}", tasks.join(", "));
+        diagnostics.push(manifest.diagnostic("task", message, Some(help)));
+    }
+    diagnostics
+}
+
+fn provenance(manifest: &Manifest, backend: &Backend, files: &[VerifiedFile], options: Options) -> Provenance {
+    Provenance {
+        model: manifest.name.clone(),
+        files: files.iter().map(FileProvenance::of).collect(),
+        plugin: backend.id().to_owned(),
+        plugin_version: backend.version().to_owned(),
+        plugin_sha256: backend.digest().to_string(),
+        engine: backend.description().engine.clone(),
+        load_options: options,
+        preset: None,
+        options: Options::new(),
+    }
+}
+
+/// A model that a manifest describes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ModelEntry {
+    /// Name of the model.
+    pub name: String,
+    /// What it does; empty when the manifest is broken.
+    pub task: String,
+    /// The backend that runs it; empty when the manifest is broken.
+    pub backend: String,
+    /// Whether its files are there, as far as can be told without reading them.
+    pub state: State,
+    /// Bytes of all its files together.
+    pub size: u64,
+    /// Licence of the weights.
+    pub license: String,
+    /// The manifest file.
+    pub manifest: PathBuf,
+    /// What is wrong with the manifest, if something is.
+    pub problem: Option<Error>,
+}
+
+impl ModelEntry {
+    fn of(entry: &Entry, store: &Store) -> Self {
+        let empty = Self {
+            name: entry.name.clone(),
+            task: String::new(),
+            backend: String::new(),
+            state: State::Missing,
+            size: 0,
+            license: String::new(),
+            manifest: entry.path.clone(),
+            problem: None,
+        };
+        match &entry.manifest {
+            Ok(manifest) => Self {
+                task: manifest.task.clone(),
+                backend: manifest.backend.clone(),
+                state: store.state(manifest),
+                size: manifest.files.iter().map(|file| file.size).sum(),
+                license: manifest.license.clone(),
+                ..empty
+            },
+            Err(error) => Self { problem: Some(Error::new(ErrorKind::Manifest, error.to_string())), ..empty },
+        }
+    }
+}
+
+/// A plugin that was found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PluginEntry {
+    /// Id of the backend; the stem of the file when the sidecar is broken.
+    pub id: String,
+    /// Version of the plugin.
+    pub version: String,
+    /// Version of the plugin contract that it was built for.
+    pub abi: String,
+    /// The library.
+    pub path: PathBuf,
+    /// The sidecar.
+    pub sidecar: PathBuf,
+    /// SHA-256 of the library, by the sidecar.
+    pub sha256: Option<Digest>,
+    /// The tasks that it says it offers.
+    pub tasks: Vec<String>,
+    /// What it needs of the CPU.
+    pub cpu: String,
+    /// Licence of the plugin.
+    pub license: String,
+    /// One line on what it is.
+    pub description: String,
+    /// Whether the library is loaded into this process.
+    pub loaded: bool,
+    /// Why it cannot be used, as far as is known without loading it.
+    pub problem: Option<Error>,
+}
+
+impl PluginEntry {
+    fn of(found: &Found) -> Self {
+        let loaded = found.sidecar.as_ref().ok().and_then(|sidecar| Plugin::loaded(&sidecar.sha256));
+        match &found.sidecar {
+            Ok(sidecar) => {
+                let refused = sidecar.cpu.check(&sidecar.id).and_then(|()| load::check_contract(sidecar)).err();
+                let missing = || (!sidecar.library.is_file()).then(|| load::no_library(sidecar));
+                Self {
+                    id: sidecar.id.clone(),
+                    version: sidecar.version.clone(),
+                    abi: format!("{}.{}", sidecar.abi.0, sidecar.abi.1),
+                    path: sidecar.library.clone(),
+                    sidecar: sidecar.path.clone(),
+                    sha256: Some(sidecar.sha256),
+                    tasks: sidecar.tasks.clone(),
+                    cpu: sidecar.cpu.to_string(),
+                    license: sidecar.license.clone(),
+                    description: sidecar.description.clone(),
+                    loaded: matches!(loaded, Some(Ok(_))),
+                    problem: loaded.and_then(Result::err).or(refused).or_else(missing),
+                }
+            }
+            Err(error) => Self::broken(&found.path, error),
+        }
+    }
+
+    fn broken(path: &Path, error: &Error) -> Self {
+        Self {
+            id: stem(path).to_owned(),
+            version: String::new(),
+            abi: String::new(),
+            path: PathBuf::new(),
+            sidecar: path.to_owned(),
+            sha256: None,
+            tasks: Vec::new(),
+            cpu: String::new(),
+            license: String::new(),
+            description: String::new(),
+            loaded: false,
+            problem: Some(error.clone()),
+        }
+    }
+}
+
+/// The name of a sidecar without `.plugin.toml`.
+fn stem(path: &Path) -> &str {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.strip_suffix(crate::plugin::sidecar::SUFFIX).unwrap_or(name)
+}
+
+/// What verifying a model found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Name of the model.
+    pub model: String,
+    /// Each file of the manifest.
+    pub files: Vec<FileReport>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// What verifying a file found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FileReport {
+    /// What it is to the backend.
+    pub role: String,
+    /// Its name in the manifest.
+    pub name: String,
+    /// Bytes, by the manifest.
+    pub size: u64,
+    /// Digest, by the manifest.
+    pub sha256: Digest,
+    /// Where it lies and how its digest is known; `None` for an optional file that is missing; or what is wrong.
+    pub result: Result<Option<(PathBuf, How)>>,
+}
+
+impl VerifyReport {
+    /// What is wrong with the first file that is wrong.
+    pub fn error(&self) -> Option<&Error> {
+        self.files.iter().find_map(|file| file.result.as_ref().err())
+    }
+}
+
+/// The backend of a loaded plugin.
+#[derive(Clone, Debug)]
+pub struct Backend(Arc<Plugin>);
+
+impl Backend {
+    fn load(sidecar: &Sidecar) -> Result<Self> {
+        Plugin::load(sidecar).map(Self)
+    }
+
+    pub(crate) fn plugin(&self) -> &Plugin {
+        &self.0
+    }
+
+    /// Id of the plugin.
+    pub fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    /// Version of the plugin.
+    pub fn version(&self) -> &str {
+        &self.0.sidecar().version
+    }
+
+    /// How it was built, in its own words.
+    pub fn build_info(&self) -> &str {
+        self.0.build_info()
+    }
+
+    /// The library. Of two equal libraries the one that was loaded first.
+    #[expect(clippy::misnamed_getters, reason = "the path of a backend is that of its library, not of the sidecar")]
+    pub fn path(&self) -> &Path {
+        &self.0.sidecar().library
+    }
+
+    /// SHA-256 of the library.
+    pub fn digest(&self) -> Digest {
+        self.0.sidecar().sha256
+    }
+
+    /// `CAP_*` flags of the plugin contract.
+    pub fn caps(&self) -> u32 {
+        self.0.caps()
+    }
+
+    /// What it is and can do.
+    pub fn description(&self) -> &Description {
+        self.0.description()
+    }
+
+    /// The options of a task.
+    ///
+    /// # Errors
+    /// `Unsupported`, with the tasks that it offers.
+    pub fn schema(&self, task: &str) -> Result<&Schema> {
+        self.0.schema(task).ok_or_else(|| {
+            let tasks: Vec<&str> = self.description().tasks.iter().map(|task| task.task.as_str()).collect();
+            let message = format!("backend \"{}\" does not offer {task}: it offers {}", self.id(), tasks.join(", "));
+            Error::new(ErrorKind::Unsupported, message).with_detail("plugin", self.id())
+        })
+    }
+
+    /// The options of loading a model.
+    pub fn load_schema(&self) -> &Schema {
+        self.0.load_schema()
+    }
+}
+
+/// The highest x86-64 level of this machine's CPU, 1 to 4; `None` on other architectures. What sidecars name as `cpu`.
+pub fn x86_level() -> Option<u8> {
+    cpu::x86_level()
+}

@@ -1,0 +1,344 @@
+//! Audio on its way to a backend: decoded on a thread of its own, converted to the backend's rate, in bounded memory.
+
+use crate::answer::AudioDamage;
+use crate::cancel::StopSigns;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plugin::host::{Feed, Pulled};
+use crate::request::AudioSource;
+use crate::threads::Lease;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tenon_audio::{Converter, Decoder, Source, Wanted};
+
+/// Seconds of audio that may lie between the decoder, or a microphone, and the backend.
+const BUFFERED_SECONDS: usize = 30;
+/// Most audio that is gathered for a backend that takes it whole: one gibibyte of samples.
+const MOST_SAMPLES: usize = 1 << 28;
+/// How often a waiting thread looks at its stop signs.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Blocks of samples between whoever makes them and the backend.
+pub(crate) struct Blocks {
+    state: Mutex<State>,
+    changed: Condvar,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct State {
+    blocks: VecDeque<Vec<f32>>,
+    samples: usize,
+    /// Set by whoever makes the samples: no more come, and why.
+    end: Option<Result<()>>,
+    /// Set by the reader: none are wanted.
+    closed: bool,
+    damage: Vec<AudioDamage>,
+    /// Time spent on decoding.
+    work: Duration,
+}
+
+impl Blocks {
+    pub(crate) fn new(rate: u32) -> Arc<Self> {
+        let capacity = BUFFERED_SECONDS * rate as usize;
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), capacity })
+    }
+
+    /// Waits while the backend is behind. An error of the kind `End` when nobody wants samples any more.
+    fn push(&self, block: Vec<f32>, stop: &StopSigns) -> Result<()> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Err(Error::new(ErrorKind::End, "the request has ended: no more audio is wanted"));
+            }
+            stop.check()?;
+            // One block always fits, however large it is.
+            if state.samples == 0 || state.samples + block.len() <= self.capacity {
+                break;
+            }
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if !block.is_empty() {
+            state.samples += block.len();
+            state.blocks.push_back(block);
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// No more samples come; the first reason counts.
+    fn finish(&self, end: Result<()>) {
+        self.lock().end.get_or_insert(end);
+        self.changed.notify_all();
+    }
+
+    /// No more samples are wanted.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.blocks.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// What of the audio was lost so far, and the time spent on decoding it.
+    pub(crate) fn report(&self) -> (Vec<AudioDamage>, Duration) {
+        let state = self.lock();
+        (state.damage.clone(), state.work)
+    }
+
+    fn try_pull(&self) -> Option<Pulled> {
+        let mut state = self.lock();
+        if let Some(block) = state.blocks.pop_front() {
+            state.samples -= block.len();
+            drop(state);
+            self.changed.notify_all();
+            return Some(Pulled::Block(block));
+        }
+        match &state.end {
+            // The request is over, but a thread of the plugin still asks.
+            _ if state.closed => Some(Pulled::End),
+            None => None,
+            Some(Ok(())) => Some(Pulled::End),
+            Some(Err(error)) => Some(Pulled::Failed(error.clone())),
+        }
+    }
+
+    fn wait(&self, until: Option<Instant>, stop: &StopSigns) {
+        let mut state = self.lock();
+        while state.blocks.is_empty() && state.end.is_none() && !state.closed && stop.reason().is_none() {
+            let left = until.map_or(LOOK, |until| until.saturating_duration_since(Instant::now()).min(LOOK));
+            if left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The backend's end of [`Blocks`]. While it waits, the request's threads are lent to others.
+pub(crate) struct BlockFeed {
+    pub blocks: Arc<Blocks>,
+    pub stop: StopSigns,
+    pub lease: Arc<Lease>,
+}
+
+impl Feed for BlockFeed {
+    fn pull(&mut self, timeout: Option<Duration>) -> Pulled {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if let Some(pulled) = self.blocks.try_pull() {
+                return pulled;
+            }
+            if let Err(error) = self.stop.check() {
+                return Pulled::Failed(error);
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Pulled::Timeout;
+            }
+            if let Err(error) = self.lease.while_idle(&self.stop, || self.blocks.wait(until, &self.stop)) {
+                return Pulled::Failed(error);
+            }
+        }
+    }
+}
+
+/// Decodes a source into `blocks` on a thread of its own. The thread ends when the source does or the blocks are
+/// closed; one that is stuck in reading a pipe owns nothing but the pipe and its end of the blocks.
+pub(crate) fn decode(source: Source, wanted: Wanted, blocks: &Arc<Blocks>, stop: StopSigns) -> Result<()> {
+    let blocks = Arc::clone(blocks);
+    let thread = std::thread::Builder::new().name("tenon-audio".to_owned());
+    let body = move || {
+        let decoded =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decode_all(source, wanted, &blocks, &stop)));
+        blocks.finish(decoded.unwrap_or_else(|payload| Err(crate::plugin::call::host_panic(payload))));
+    };
+    thread.spawn(body).map_err(crate::plugin::call::no_thread)?;
+    Ok(())
+}
+
+fn decode_all(source: Source, wanted: Wanted, blocks: &Blocks, stop: &StopSigns) -> Result<()> {
+    let mut work = Instant::now();
+    let mut decoder = Decoder::open(source, wanted)?;
+    loop {
+        let mut block = Vec::new();
+        let more = decoder.read(&mut block)?;
+        let mut state = blocks.lock();
+        state.work += work.elapsed();
+        state.damage = decoder.damage().iter().map(AudioDamage::from).collect();
+        drop(state);
+        if !more {
+            return Ok(());
+        }
+        blocks.push(block, stop)?;
+        work = Instant::now();
+    }
+}
+
+/// Audio that crosses whole.
+pub(crate) struct Whole {
+    pub samples: Arc<[f32]>,
+    pub damage: Vec<AudioDamage>,
+}
+
+/// All samples of a source at the wanted rate. Samples that are already so are not copied.
+pub(crate) fn gather(source: &AudioSource, wanted: Wanted, stop: &StopSigns) -> Result<Whole> {
+    if let AudioSource::Samples { samples, rate, channels } = source {
+        return convert(samples, *rate, *channels, wanted);
+    }
+    let mut decoder = Decoder::open(open(source)?, wanted)?;
+    let mut samples = Vec::new();
+    while decoder.read(&mut samples)? {
+        stop.check()?;
+        if samples.len() > MOST_SAMPLES {
+            let seconds = MOST_SAMPLES / wanted.rate as usize;
+            let message = format!("the audio is longer than {seconds} s, and the backend takes it only whole: cut it");
+            return Err(Error::new(ErrorKind::Audio, message));
+        }
+    }
+    Ok(Whole { samples: samples.into(), damage: decoder.damage().iter().map(AudioDamage::from).collect() })
+}
+
+/// The source that a decoder reads.
+pub(crate) fn open(source: &AudioSource) -> Result<Source> {
+    match source {
+        AudioSource::Path(path) => Ok(Source::Path(path.clone())),
+        AudioSource::Bytes(bytes) => Ok(Source::Bytes(Arc::clone(bytes))),
+        AudioSource::Reader(reader) => reader.take().map(Source::Reader).ok_or_else(|| {
+            let message = "an earlier request has consumed this reader: give each request its own";
+            Error::new(ErrorKind::InvalidArgument, message)
+        }),
+        AudioSource::Samples { .. } | AudioSource::Live => {
+            Err(Error::new(ErrorKind::Internal, "samples need no decoder: please report it"))
+        }
+    }
+}
+
+fn convert(samples: &Arc<[f32]>, rate: u32, channels: u16, wanted: Wanted) -> Result<Whole> {
+    if samples.is_empty() {
+        return Err(Error::new(ErrorKind::Audio, "the audio holds no sample"));
+    }
+    if rate == wanted.rate && channels == 1 {
+        return Ok(finite(samples));
+    }
+    let mut converter = Converter::new(rate, channels, wanted)?;
+    let mut out = Vec::new();
+    converter.push(samples, &mut out);
+    let damage = not_finite(converter.not_finite()).into_iter().collect();
+    converter.finish(&mut out);
+    Ok(Whole { samples: out.into(), damage })
+}
+
+/// The contract promises finite samples, so the rare ones that are not become silence.
+fn finite(samples: &Arc<[f32]>) -> Whole {
+    let bad = samples.iter().filter(|sample| !sample.is_finite()).count() as u64;
+    let samples = match bad {
+        0 => Cow::Borrowed(samples),
+        _ => Cow::Owned(samples.iter().map(|sample| if sample.is_finite() { *sample } else { 0.0 }).collect()),
+    };
+    Whole { samples: samples.into_owned(), damage: not_finite(bad).into_iter().collect() }
+}
+
+fn not_finite(count: u64) -> Option<AudioDamage> {
+    let message = format!("{count} samples were NaN or infinite and became 0");
+    (count > 0).then(|| AudioDamage { kind: "not-finite".to_owned(), at_us: 0, lost_us: None, message })
+}
+
+impl From<&tenon_audio::Damage> for AudioDamage {
+    fn from(damage: &tenon_audio::Damage) -> Self {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            kind: damage.kind.as_str().to_owned(),
+            at_us: micros(damage.at),
+            lost_us: damage.lost.map(micros),
+            message: damage.message.clone(),
+        }
+    }
+}
+
+/// The way in for live audio of one request. Clones share it.
+#[derive(Clone)]
+pub struct LiveInput {
+    blocks: Arc<Blocks>,
+    wanted: Wanted,
+    stop: StopSigns,
+    source: Arc<Mutex<Live>>,
+}
+
+#[derive(Default)]
+struct Live {
+    converter: Option<(u32, u16, Converter)>,
+    finished: bool,
+}
+
+impl LiveInput {
+    pub(crate) fn new(blocks: &Arc<Blocks>, wanted: Wanted, stop: StopSigns) -> Self {
+        Self { blocks: Arc::clone(blocks), wanted, stop, source: Arc::default() }
+    }
+
+    /// Hands over interleaved samples; frames may be cut anywhere between calls. Waits while the backend is behind by
+    /// more than the buffer holds (30 seconds).
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the rate or the number of channels changes or the input was finished, `Audio` when they
+    /// are not accepted, `End` when the request has ended, a stop kind when it is about to.
+    pub fn push(&self, samples: &[f32], rate: u32, channels: u16) -> Result<()> {
+        let mut live = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.finished {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the input was finished: no audio can follow"));
+        }
+        let block = live.convert(samples, rate, channels, self.wanted)?;
+        // Under the lock, so that blocks of two threads keep the order of their conversion.
+        self.blocks.push(block, &self.stop)
+    }
+
+    /// Says that no more audio comes. A second time does nothing.
+    ///
+    /// # Errors
+    /// As [`LiveInput::push`], for what the conversion still held.
+    pub fn finish(&self) -> Result<()> {
+        let mut live = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut live.finished, true) {
+            return Ok(());
+        }
+        let mut rest = Vec::new();
+        if let Some((_, _, converter)) = live.converter.take() {
+            self.blocks.lock().damage = not_finite(converter.not_finite()).into_iter().collect();
+            converter.finish(&mut rest);
+        }
+        let pushed = if rest.is_empty() { Ok(()) } else { self.blocks.push(rest, &self.stop) };
+        self.blocks.finish(Ok(()));
+        pushed
+    }
+}
+
+impl Live {
+    fn convert(&mut self, samples: &[f32], rate: u32, channels: u16, wanted: Wanted) -> Result<Vec<f32>> {
+        if self.converter.is_none() {
+            self.converter = Some((rate, channels, Converter::new(rate, channels, wanted)?));
+        }
+        let mut block = Vec::new();
+        match &mut self.converter {
+            Some((known, count, converter)) if (*known, *count) == (rate, channels) => {
+                converter.push(samples, &mut block);
+                Ok(block)
+            }
+            _ => {
+                let message = "rate and channels of live audio must stay as they were in the first block";
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for LiveInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveInput").field("wanted", &self.wanted).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! The engine of Tenon: verifies, loads and runs models on backends that plugins provide.
+//!
+//! ```no_run
+//! use tenon::{AudioSource, Engine, Load, Request};
+//!
+//! let engine = Engine::builder().standard_places().build()?;
+//! let model = engine.load("commands-en", Load::new())?;
+//! let answer = model.session()?.run(&Request::transcribe(AudioSource::path("order.wav")))?;
+//! println!("{}", answer.text);
+//! # Ok::<(), tenon::Error>(())
+//! ```
+//!
+//! An [`Engine`] knows manifests, plugins and the store. [`Engine::load`] verifies a model's files by SHA-256, loads the
+//! plugin that its manifest names, checks its options against that plugin's schema, and gives a [`Model`]. A
+//! [`Session`] runs one [`Request`] at a time, with [`Session::run`] or as a [`Stream`] of [`Event`]s. Every error is
+//! an [`Error`] with a kind, a sentence and details.
+//!
+//! What holds everywhere:
+//! * Nothing runs before its hash matched: neither a plugin's library nor a model's files.
+//! * Nothing is silently left out, cut or replaced: it is an error, a note or a named damage of the audio.
+//! * A request ends by cancel or deadline as soon as the backend looks, and its end is always delivered.
+//! * Requests share one thread budget, the physical cores that the process may use.
+//!
+//! Unsafe code lives in the module `plugin` alone.
+
+#![deny(unsafe_code)]
+
+mod answer;
+mod cancel;
+mod collect;
+mod engine;
+mod error;
+mod feed;
+mod model;
+mod plugin;
+mod request;
+mod run;
+mod session;
+mod stream;
+mod threads;
+
+pub use answer::{Answer, AudioDamage, Event, FileProvenance, Provenance, Timings};
+pub use cancel::CancelToken;
+pub use engine::{Backend, Engine, EngineBuilder, FileReport, ModelEntry, PluginEntry, VerifyReport, x86_level};
+pub use error::{EXIT_SOME_FAILED, Error, ErrorKind, Result};
+pub use feed::LiveInput;
+pub use model::{Load, LoadProgress, Model};
+pub use plugin::load::shutdown_plugins;
+pub use plugin::sidecar::seal;
+pub use request::{AudioSource, Input, OnceReader, Request};
+pub use session::Session;
+pub use stream::Stream;
+pub use threads::Machine;
+
+pub use tenon_audio as audio;
+pub use tenon_store::{
+    Catalog, Diagnostic, Digest, How, Locations, Manifest, ManifestFile, State, VerifiedFile, VerifyMode,
+};
+pub use tenon_tasks::{
+    AudioFormat, Description, Device, FinishReason, Finished, Language, Message, Note, Options, Role, Schema, Segment,
+    TaskDescription, Token, Usage, Word, task,
+};

@@ -1,0 +1,215 @@
+//! The safe face of a plugin's vtable: models and sessions that close themselves, and errors instead of statuses.
+//!
+//! Nothing that a plugin returns is trusted: NULL for a model, an unknown status, a missing message.
+
+use super::host::{Call, item_of, str_of};
+use super::load::Plugin;
+use crate::error::{Error, ErrorKind, Result};
+use std::ptr::NonNull;
+use std::sync::{Arc, PoisonError};
+use tenon_abi as abi;
+use tenon_store::VerifiedFile;
+
+/// Stack of every thread that the host calls plugins on, by the contract.
+pub(crate) const STACK: usize = 8 * 1024 * 1024;
+
+/// Runs `body` on a thread with a stack of [`STACK`], and waits for it.
+pub(crate) fn on_big_stack<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("tenon-call".to_owned()).stack_size(STACK);
+        thread.spawn_scoped(scope, body).map_err(no_thread)?.join().unwrap_or_else(|payload| Err(host_panic(payload)))
+    })
+}
+
+pub(crate) fn no_thread(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::OutOfMemory, format!("cannot start a thread: {error}")).with_source(error)
+}
+
+/// The error for a panic of the host's own code.
+pub(crate) fn host_panic(payload: Box<dyn std::any::Any + Send>) -> Error {
+    // Dropping a payload may panic again.
+    std::mem::forget(payload);
+    Error::new(ErrorKind::Internal, "the host panicked while a plugin was running: please report it")
+}
+
+/// A model that a backend opened. Closes itself; its sessions hold it.
+pub(crate) struct OpenModel {
+    plugin: Arc<Plugin>,
+    raw: NonNull<abi::BackendModel>,
+}
+
+// SAFETY: the contract lets any host thread call, and the engine runs sessions of one model side by side only where
+// the backend says that they may.
+unsafe impl Send for OpenModel {}
+// SAFETY: as above.
+unsafe impl Sync for OpenModel {}
+
+/// A session that a backend opened. Closes itself; holds its model.
+pub(crate) struct OpenSession {
+    model: Arc<OpenModel>,
+    raw: NonNull<abi::BackendSession>,
+}
+
+// SAFETY: the contract lets any host thread call; `&mut self` keeps it to one thread at a time.
+unsafe impl Send for OpenSession {}
+
+/// Input of a run that crosses as items.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item<'a> {
+    /// A text with its role.
+    Text { role: &'a str, text: &'a str },
+    /// Mono samples at the backend's rate.
+    Audio { samples: &'a [f32], rate: u32 },
+}
+
+/// What describes the plugin emits goes to the sink of `call`.
+pub(super) fn describe(plugin: &Plugin, call: Call) -> Result<()> {
+    let call = call.enter();
+    // SAFETY: the function comes from a vtable that was checked and copied; the call is valid until `end`.
+    let returned = unsafe { (plugin.vtable().describe)(call.as_ptr()) };
+    call.end(returned, plugin.id())
+}
+
+impl OpenModel {
+    /// Opens a model from verified files. `call` carries the load options. Must run on a stack of [`STACK`].
+    pub(crate) fn open(plugin: &Arc<Plugin>, files: &[VerifiedFile], call: Call) -> Result<Self> {
+        let one_at_a_time = plugin.caps() & abi::CAP_PARALLEL_OPEN == 0;
+        let _alone = one_at_a_time.then(|| plugin.opening().lock().unwrap_or_else(PoisonError::into_inner));
+        plugin.begin_use()?;
+        let paths: Result<Vec<String>> = files.iter().map(path_text).collect();
+        let opened = paths.and_then(|paths| Self::open_paths(plugin, files, &paths, call));
+        opened.inspect_err(|_| plugin.end_use())
+    }
+
+    fn open_paths(plugin: &Arc<Plugin>, files: &[VerifiedFile], paths: &[String], call: Call) -> Result<Self> {
+        let table: Vec<abi::File> = files.iter().zip(paths).map(|(file, path)| file_of(file, path)).collect();
+        let call = call.enter();
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: the table, the texts that it points to, the document and `raw` live until the function returns.
+        let returned = unsafe {
+            let options = str_of(call.document());
+            (plugin.vtable().model_open)(call.as_ptr(), table.as_ptr(), table.len() as u32, options, &mut raw)
+        };
+        call.end(returned, plugin.id())?;
+        let raw = NonNull::new(raw).ok_or_else(|| null_out(plugin, "model"))?;
+        Ok(Self { plugin: Arc::clone(plugin), raw })
+    }
+}
+
+impl Drop for OpenModel {
+    fn drop(&mut self) {
+        // SAFETY: the model was opened by this plugin and is closed once; its sessions held it, so they are closed.
+        unsafe { (self.plugin.vtable().model_close)(self.raw.as_ptr()) };
+        self.plugin.end_use();
+    }
+}
+
+impl OpenSession {
+    /// Opens a session. Must run on a stack of [`STACK`].
+    pub(crate) fn open(model: &Arc<OpenModel>, call: Call) -> Result<Self> {
+        let plugin = &model.plugin;
+        let call = call.enter();
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: the model is open, the document and `raw` live until the function returns.
+        let returned = unsafe {
+            let options = str_of(call.document());
+            (plugin.vtable().session_open)(call.as_ptr(), model.raw.as_ptr(), options, &mut raw)
+        };
+        call.end(returned, plugin.id())?;
+        let raw = NonNull::new(raw).ok_or_else(|| null_out(plugin, "session"))?;
+        Ok(Self { model: Arc::clone(model), raw })
+    }
+
+    /// Makes the session as good as new. Must run on a stack of [`STACK`].
+    pub(crate) fn reset(&mut self, call: Call) -> Result<()> {
+        let plugin = &self.model.plugin;
+        let call = call.enter();
+        // SAFETY: the session is open, and `&mut self` keeps other calls out.
+        let returned = unsafe { (plugin.vtable().session_reset)(call.as_ptr(), self.raw.as_ptr()) };
+        call.end(returned, plugin.id())
+    }
+
+    /// Runs a task; what comes of it goes to the sink of `call`. Must run on a stack of [`STACK`].
+    pub(crate) fn run(&mut self, task: &str, items: &[Item<'_>], call: Call) -> Result<()> {
+        let plugin = &self.model.plugin;
+        let payloads: Vec<Payload> = items.iter().map(Payload::of).collect();
+        let table: Vec<abi::Item> = payloads.iter().map(Payload::item).collect();
+        let call = call.enter();
+        // SAFETY: the session is open and kept by `&mut self`; the items, what they point to and the document live
+        // until the function returns.
+        let returned = unsafe {
+            let (items, count, options) = (table.as_ptr(), table.len() as u32, str_of(call.document()));
+            (plugin.vtable().run)(call.as_ptr(), self.raw.as_ptr(), str_of(task), items, count, options)
+        };
+        call.end(returned, plugin.id())
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        // SAFETY: the session was opened by this plugin and is closed once.
+        unsafe { (self.model.plugin.vtable().session_close)(self.raw.as_ptr()) };
+    }
+}
+
+/// The struct that an item points to.
+enum Payload {
+    Text(abi::Text),
+    Audio(abi::Audio),
+}
+
+impl Payload {
+    fn of(item: &Item<'_>) -> Self {
+        match item {
+            Item::Text { role, text } => Self::Text(abi::Text { role: str_of(role), text: str_of(text) }),
+            Item::Audio { samples, rate } => Self::Audio(abi::Audio {
+                samples: samples.as_ptr(),
+                frames: samples.len() as u64,
+                rate: *rate,
+                channels: 1,
+            }),
+        }
+    }
+
+    fn item(&self) -> abi::Item {
+        match self {
+            Self::Text(text) => item_of(abi::KIND_TEXT, text),
+            Self::Audio(audio) => item_of(abi::KIND_AUDIO, audio),
+        }
+    }
+}
+
+fn null_out(plugin: &Plugin, what: &str) -> Error {
+    let message = format!("backend \"{}\" said that it opened a {what} and gave none", plugin.id());
+    Error::new(ErrorKind::Plugin, message).with_detail("plugin", plugin.id())
+}
+
+/// The path that a backend opens, as text: the contract speaks UTF-8.
+fn path_text(file: &VerifiedFile) -> Result<String> {
+    file.open_path().into_os_string().into_string().map_err(|path| {
+        let message = format!("the path {} is not UTF-8: move the model to one that is", path.display());
+        Error::new(ErrorKind::Unsupported, message)
+    })
+}
+
+fn file_of(file: &VerifiedFile, path: &str) -> abi::File {
+    abi::File {
+        role: str_of(file.role()),
+        path: str_of(path),
+        size: file.size(),
+        sha256: *file.digest().as_bytes(),
+        fd: descriptor(file),
+        reserved: 0,
+    }
+}
+
+#[cfg(unix)]
+fn descriptor(file: &VerifiedFile) -> i32 {
+    use std::os::fd::AsRawFd;
+    file.file().as_raw_fd()
+}
+
+#[cfg(not(unix))]
+fn descriptor(_: &VerifiedFile) -> i32 {
+    -1
+}

@@ -1,0 +1,490 @@
+//! Loading a plugin: hash first, then open that very file, check the contract, copy the vtable. Never unloads.
+//!
+//! Everything that can be checked without running the library's code is checked before it is opened: sidecar, CPU,
+//! contract version, SHA-256. Constructors run when it is opened, so the hash is what protects; the checks after that
+//! are for correctness.
+
+use super::host::{Call, HOST, Sink};
+use super::item::Output;
+use super::sidecar::{Sidecar, io_error};
+use super::{call, library};
+use crate::cancel::StopSigns;
+use crate::error::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_void};
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tenon_abi as abi;
+use tenon_abi::{Status, status};
+use tenon_store::Digest;
+use tenon_tasks::{Description, Schema};
+
+/// Longest id, version or build text that a plugin may name.
+const LONGEST_NAME: usize = 4096;
+/// Latest version of the entry function to look for when this one is missing, for the message.
+const LATEST_ENTRY: u16 = 9;
+
+/// A backend's functions, each known to be there.
+#[derive(Clone, Copy)]
+pub(super) struct Vtable {
+    caps: u32,
+    pub describe: unsafe extern "C" fn(*mut abi::Call) -> Status,
+    pub model_open:
+        unsafe extern "C" fn(*mut abi::Call, *const abi::File, u32, abi::Str, *mut *mut abi::BackendModel) -> Status,
+    pub model_close: unsafe extern "C" fn(*mut abi::BackendModel),
+    pub session_open:
+        unsafe extern "C" fn(*mut abi::Call, *mut abi::BackendModel, abi::Str, *mut *mut abi::BackendSession) -> Status,
+    pub session_reset: unsafe extern "C" fn(*mut abi::Call, *mut abi::BackendSession) -> Status,
+    pub session_close: unsafe extern "C" fn(*mut abi::BackendSession),
+    pub run: unsafe extern "C" fn(
+        *mut abi::Call,
+        *mut abi::BackendSession,
+        abi::Str,
+        *const abi::Item,
+        u32,
+        abi::Str,
+    ) -> Status,
+}
+
+impl Vtable {
+    /// The error is the name of the function that is missing.
+    fn of(backend: &abi::Backend) -> std::result::Result<Self, &'static str> {
+        Ok(Self {
+            caps: backend.caps,
+            describe: backend.describe.ok_or("describe")?,
+            model_open: backend.model_open.ok_or("model_open")?,
+            model_close: backend.model_close.ok_or("model_close")?,
+            session_open: backend.session_open.ok_or("session_open")?,
+            session_reset: backend.session_reset.ok_or("session_reset")?,
+            session_close: backend.session_close.ok_or("session_close")?,
+            run: backend.run.ok_or("run")?,
+        })
+    }
+}
+
+/// A loaded plugin. There is one for each library in the process, however many engines use it.
+pub(crate) struct Plugin {
+    sidecar: Sidecar,
+    build_info: String,
+    vtable: Vtable,
+    shutdown: Option<unsafe extern "C" fn()>,
+    description: Description,
+    schemas: HashMap<String, Schema>,
+    load_schema: Schema,
+    opening: Mutex<()>,
+    uses: Mutex<Uses>,
+}
+
+#[derive(Default)]
+struct Uses {
+    models: usize,
+    ended: bool,
+}
+
+impl Plugin {
+    /// Loads the plugin of a sidecar, or gives the one that this library already is in this process.
+    pub(crate) fn load(sidecar: &Sidecar) -> Result<Arc<Self>> {
+        sidecar.cpu.check(&sidecar.id)?;
+        check_contract(sidecar)?;
+        // One loader at a time: constructors and entry functions of plugins run alone.
+        let mut registry = registry().lock().unwrap_or_else(PoisonError::into_inner);
+        let file = open_verified(sidecar)?;
+        if let Some(known) = registry.plugins.get(&sidecar.sha256) {
+            let plugin = known.clone()?;
+            same_id(sidecar, plugin.id())?;
+            return Ok(plugin);
+        }
+        registry.refuse_overwritten(&file, sidecar)?;
+        let identity = library::identity(&file, &sidecar.library);
+        // A library that cannot be opened may be tried again; one that was opened stays, and so does its verdict.
+        let opened = library::open(file, &sidecar.library)?;
+        registry.files.extend(identity.map(|identity| (identity, sidecar.sha256)));
+        let loaded = call::on_big_stack(|| Self::start(sidecar, &opened)).map(Arc::new);
+        let loaded = loaded.map_err(|error| error.with_detail("plugin", &sidecar.id));
+        registry.plugins.insert(sidecar.sha256, loaded.clone());
+        loaded.inspect(|plugin| plugin.log_loaded())
+    }
+
+    /// Whether the library of this digest is loaded, and what came of it.
+    pub(crate) fn loaded(digest: &Digest) -> Option<Result<Arc<Self>>> {
+        registry().lock().unwrap_or_else(PoisonError::into_inner).plugins.get(digest).cloned()
+    }
+
+    fn start(sidecar: &Sidecar, library: &library::Library) -> Result<Self> {
+        library::check_witness(library, &sidecar.id)?;
+        let root = enter(sidecar, library)?;
+        // SAFETY: the root's texts are NUL-terminated by the contract.
+        let (id, version, build_info) = unsafe { (text(root.id), text(root.version), text(root.build_info)) };
+        same_id(sidecar, &id)?;
+        if version != sidecar.version {
+            let message = format!(
+                "plugin \"{id}\" says that it is version {version}, and its sidecar {} says {}: seal it again",
+                sidecar.path.display(),
+                sidecar.version
+            );
+            return Err(Error::new(ErrorKind::Plugin, message));
+        }
+        let vtable = backend(&root, &id)?;
+        let mut plugin = Self {
+            sidecar: sidecar.clone(),
+            build_info,
+            vtable,
+            shutdown: root.shutdown,
+            description: no_description(),
+            schemas: HashMap::new(),
+            load_schema: Schema::default(),
+            opening: Mutex::default(),
+            uses: Mutex::default(),
+        };
+        plugin.read_description()?;
+        Ok(plugin)
+    }
+
+    fn read_description(&mut self) -> Result<()> {
+        let documents = Arc::new(Mutex::new(Vec::new()));
+        let sink = Documents(Arc::clone(&documents));
+        call::describe(self, Call::new(StopSigns::default()).with_sink(Box::new(sink)))?;
+        let documents = std::mem::take(&mut *documents.lock().unwrap_or_else(PoisonError::into_inner));
+        let [text] = documents.as_slice() else {
+            return Err(self.broken(format!("describes itself {} times", documents.len())));
+        };
+        let wrong =
+            |plugin: &Self, error: String| plugin.broken(format!("gives a description that cannot be read: {error}"));
+        let description: Description = serde_json::from_str(text).map_err(|error| wrong(self, error.to_string()))?;
+        for task in &description.tasks {
+            let schema = Schema::from_json(&task.schema).map_err(|error| wrong(self, error))?;
+            self.schemas.insert(task.task.clone(), schema);
+        }
+        self.load_schema = Schema::from_json(&description.load_schema).map_err(|error| wrong(self, error))?;
+        if description.audio.is_some_and(|audio| !(1_000..=384_000).contains(&audio.rate)) {
+            return Err(wrong(self, "its audio rate lies outside of 1000 to 384000".to_owned()));
+        }
+        self.description = description;
+        Ok(())
+    }
+
+    fn broken(&self, does: String) -> Error {
+        Error::new(ErrorKind::Plugin, format!("backend \"{}\" {does}", self.id()))
+    }
+
+    fn log_loaded(&self) {
+        let (id, version) = (self.id(), &self.sidecar.version);
+        tracing::info!(id, version, path = %self.sidecar.library.display(), build = self.build_info, "plugin loaded");
+        for device in &self.description.devices {
+            let tenon_tasks::Device { name, description, memory_total, memory_free } = device;
+            tracing::info!(plugin = id, name, description, memory_total, memory_free, "device");
+        }
+    }
+
+    pub(super) fn vtable(&self) -> &Vtable {
+        &self.vtable
+    }
+
+    pub(super) fn opening(&self) -> &Mutex<()> {
+        &self.opening
+    }
+
+    /// Counts an open model; refused once the plugin was ended.
+    pub(super) fn begin_use(&self) -> Result<()> {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.ended {
+            return Err(Error::new(ErrorKind::Shutdown, format!("plugin \"{}\" was shut down", self.id())));
+        }
+        uses.models += 1;
+        Ok(())
+    }
+
+    pub(super) fn end_use(&self) {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).models -= 1;
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.sidecar.id
+    }
+
+    pub(crate) fn sidecar(&self) -> &Sidecar {
+        &self.sidecar
+    }
+
+    pub(crate) fn build_info(&self) -> &str {
+        &self.build_info
+    }
+
+    pub(crate) fn caps(&self) -> u32 {
+        self.vtable.caps
+    }
+
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
+    }
+
+    pub(crate) fn schema(&self, task: &str) -> Option<&Schema> {
+        self.schemas.get(task)
+    }
+
+    pub(crate) fn load_schema(&self) -> &Schema {
+        &self.load_schema
+    }
+
+    fn end(&self) -> Result<()> {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.models > 0 {
+            let message = format!("plugin \"{}\" has {} open models: drop them first", self.id(), uses.models);
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        if !std::mem::replace(&mut uses.ended, true)
+            && let Some(shutdown) = self.shutdown
+        {
+            // SAFETY: the function comes from a root that was checked and copied; no model of the plugin is open, and
+            // `ended` keeps any from being opened and this from being called again.
+            unsafe { shutdown() };
+        }
+        Ok(())
+    }
+}
+
+/// Lets every plugin of the process join its threads, for a program that is about to end. No model can be opened
+/// afterwards.
+///
+/// # Errors
+/// `Busy` when a model of some plugin is still open; the plugins before it were ended.
+pub fn shutdown_plugins() -> Result<()> {
+    let plugins: Vec<_> = registry().lock().unwrap_or_else(PoisonError::into_inner).plugins.values().cloned().collect();
+    plugins.iter().flatten().try_for_each(|plugin| plugin.end())
+}
+
+/// Every library that was opened in this process, for ever.
+#[derive(Default)]
+struct Registry {
+    /// By digest, with what came of it.
+    plugins: HashMap<Digest, Result<Arc<Plugin>>>,
+    /// What was in a file when it was opened.
+    files: HashMap<library::Identity, Digest>,
+}
+
+impl Registry {
+    /// The system's loader knows a file by its identity and would hand out the old library for new bytes.
+    fn refuse_overwritten(&self, file: &File, sidecar: &Sidecar) -> Result<()> {
+        let identity = library::identity(file, &sidecar.library);
+        if identity.is_none_or(|identity| !self.files.contains_key(&identity)) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was written over after this process had loaded it: put plugins in place by renaming, and start anew",
+            sidecar.library.display()
+        );
+        Err(Error::new(ErrorKind::Plugin, message).with_detail("plugin", &sidecar.id))
+    }
+}
+
+/// The one registry.
+fn registry() -> &'static Mutex<Registry> {
+    static REGISTRY: OnceLock<Mutex<Registry>> = OnceLock::new();
+    REGISTRY.get_or_init(Mutex::default)
+}
+
+/// Refuses a plugin that says it was built for another contract.
+pub(crate) fn check_contract(sidecar: &Sidecar) -> Result<()> {
+    let (major, minor) = sidecar.abi;
+    match major == abi::ABI_MAJOR {
+        true => Ok(()),
+        false => Err(other_contract(&sidecar.id, &format!("{major}.{minor}"))),
+    }
+}
+
+fn other_contract(id: &str, theirs: &str) -> Error {
+    let ours = format!("{}.{}", abi::ABI_MAJOR, abi::ABI_MINOR);
+    let message = format!("plugin \"{id}\" was built for plugin contract {theirs}, and this host speaks {ours}");
+    Error::new(ErrorKind::AbiMismatch, message).with_detail("expected", ours).with_detail("actual", theirs)
+}
+
+/// The error for a sidecar without its library.
+pub(crate) fn no_library(sidecar: &Sidecar) -> Error {
+    let message = format!("{} is missing, which {} names", sidecar.library.display(), sidecar.path.display());
+    Error::new(ErrorKind::NotFound, message).with_detail("plugin", &sidecar.id)
+}
+
+/// Opens the library and hashes what was opened.
+fn open_verified(sidecar: &Sidecar) -> Result<File> {
+    let path = &sidecar.library;
+    let mut file = library::open_file(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => no_library(sidecar),
+        _ => io_error("open", path, error),
+    })?;
+    let hashed = tenon_store::hash_reader(&mut file, &mut |_| std::ops::ControlFlow::Continue(()))
+        .map_err(|error| io_error("read", path, error))?;
+    if hashed.digest == sidecar.sha256 {
+        return Ok(file);
+    }
+    let message = format!(
+        "{} has the SHA-256 {}, not the {} of its sidecar: get the plugin again, or seal it if you built it",
+        path.display(),
+        hashed.digest,
+        sidecar.sha256
+    );
+    Err(Error::new(ErrorKind::HashMismatch, message)
+        .with_detail("file", path.display().to_string())
+        .with_detail("plugin", &sidecar.id)
+        .with_detail("expected", sidecar.sha256.to_string())
+        .with_detail("actual", hashed.digest.to_string()))
+}
+
+fn same_id(sidecar: &Sidecar, id: &str) -> Result<()> {
+    if id == sidecar.id {
+        return Ok(());
+    }
+    let message = format!("{} says that the plugin is \"{}\", and it is \"{id}\"", sidecar.path.display(), sidecar.id);
+    Err(Error::new(ErrorKind::Plugin, message))
+}
+
+/// Calls the entry function and copies what it hands out.
+fn enter(sidecar: &Sidecar, library: &library::Library) -> Result<abi::Plugin> {
+    // SAFETY: by the contract the symbol of this name is a function of this type.
+    let entry = unsafe { library.get::<abi::PluginEntry>(abi::PLUGIN_ENTRY_SYMBOL) };
+    let Some(entry) = entry else { return Err(no_entry(sidecar, library)) };
+    let mut root = std::ptr::null();
+    // SAFETY: `HOST` is static, `root` lives until the function returns.
+    let returned = unsafe { entry(&HOST, &mut root) };
+    let broken = |does: String| Error::new(ErrorKind::Plugin, format!("plugin \"{}\" {does}", sidecar.id));
+    if returned != status::OK {
+        let kind = ErrorKind::from_status(returned).unwrap_or(ErrorKind::Plugin);
+        return Err(Error::new(kind, format!("plugin \"{}\" refuses to start with status {returned}", sidecar.id)));
+    }
+    // SAFETY: the entry hands out NULL or static memory that begins with its own size and version.
+    unsafe { copy_root(root) }.map_err(|problem| match problem {
+        Bad::Contract(major, minor) => other_contract(&sidecar.id, &format!("{major}.{minor}")),
+        Bad::Other(does) => broken(does),
+    })
+}
+
+fn no_entry(sidecar: &Sidecar, library: &library::Library) -> Error {
+    let other = (1..=LATEST_ENTRY).filter(|version| *version != abi::ABI_MAJOR).find(|version| {
+        // SAFETY: only the presence of the symbol is of interest; it is not called.
+        unsafe { library.get::<abi::PluginEntry>(&format!("tenon_plugin_entry_v{version}")) }.is_some()
+    });
+    match other {
+        Some(major) => other_contract(&sidecar.id, &format!("{major}.x")),
+        None => {
+            let message =
+                format!("{} is no plugin: it exports no {}", sidecar.library.display(), abi::PLUGIN_ENTRY_SYMBOL);
+            Error::new(ErrorKind::Plugin, message)
+        }
+    }
+}
+
+enum Bad {
+    Contract(u16, u16),
+    Other(String),
+}
+
+/// Copies a root after its size and version were checked.
+///
+/// # Safety
+/// `root` is NULL or points to static memory that begins with the size of what is there and the contract's version.
+unsafe fn copy_root(root: *const abi::Plugin) -> std::result::Result<abi::Plugin, Bad> {
+    // SAFETY: promised by the caller.
+    let size =
+        unsafe { stamped_size(root.cast(), 8) }.map_err(|does| Bad::Other(format!("hands out a root {does}")))?;
+    // SAFETY: `stamped_size` saw that there are at least 8 bytes at an aligned place: the size and the version.
+    let (major, minor) = unsafe { ((*root).abi_major, (*root).abi_minor) };
+    if major != abi::ABI_MAJOR {
+        return Err(Bad::Contract(major, minor));
+    }
+    if size != size_of::<abi::Plugin>() {
+        let message = format!("hands out a root of {size} bytes; contract 1 has {}", size_of::<abi::Plugin>());
+        return Err(Bad::Other(message));
+    }
+    // SAFETY: the memory is as large as it must be.
+    Ok(unsafe { *root })
+}
+
+/// The size that a struct at `start` says it has.
+///
+/// # Safety
+/// `start` is NULL, misaligned, or points to a `u32` that says how many bytes are there.
+unsafe fn stamped_size(start: *const c_void, least: usize) -> std::result::Result<usize, String> {
+    if start.is_null() {
+        return Err("that is NULL".to_owned());
+    }
+    if !start.addr().is_multiple_of(align_of::<u64>()) {
+        return Err("that is not aligned".to_owned());
+    }
+    // SAFETY: neither NULL nor misaligned, hence a `u32` by the caller's promise.
+    let size = unsafe { *start.cast::<u32>() } as usize;
+    if size < least { Err(format!("of {size} bytes")) } else { Ok(size) }
+}
+
+/// Fetches the backend's functions and copies them.
+fn backend(root: &abi::Plugin, id: &str) -> Result<Vtable> {
+    let broken = |does: String| Error::new(ErrorKind::Plugin, format!("plugin \"{id}\" {does}"));
+    let name = abi::BACKEND_INTERFACE;
+    let get_interface = root.get_interface.ok_or_else(|| broken("lacks the function get_interface".to_owned()))?;
+    let c_name = CString::new(name).map_err(|_| broken("cannot be asked for its backend".to_owned()))?;
+    // SAFETY: the function comes from a root that was checked and copied; the name is NUL-terminated.
+    let backend = unsafe { get_interface(c_name.as_ptr()) };
+    if backend.is_null() {
+        return Err(broken(format!("does not provide {name}")));
+    }
+    let wanted = size_of::<abi::Backend>();
+    // SAFETY: by the contract the interface is static memory that begins with its own size.
+    let size = unsafe { stamped_size(backend, 4) }.map_err(|does| broken(format!("has a {name} {does}")))?;
+    if size != wanted {
+        return Err(broken(format!("has a {name} of {size} bytes; it has {wanted}")));
+    }
+    // SAFETY: not NULL, aligned, and as large as it must be.
+    let backend = unsafe { *backend.cast::<abi::Backend>() };
+    Vtable::of(&backend).map_err(|slot| broken(format!("lacks the function {slot} of {name}")))
+}
+
+/// A NUL-terminated text of the plugin, made valid and not longer than [`LONGEST_NAME`].
+///
+/// # Safety
+/// `start` is NULL or points to text that ends with NUL.
+unsafe fn text(start: *const c_char) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: each byte is read only after those before it were found not to end the text.
+    let bytes: Vec<u8> =
+        (0..LONGEST_NAME).map(|at| unsafe { *start.add(at) }.cast_unsigned()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn no_description() -> Description {
+    Description {
+        summary: String::new(),
+        engine: String::new(),
+        tasks: Vec::new(),
+        load_schema: serde_json::Value::Null,
+        files: Vec::new(),
+        audio: None,
+        devices: Vec::new(),
+    }
+}
+
+/// Collects the documents that `describe` emits.
+struct Documents(Arc<Mutex<Vec<String>>>);
+
+impl Sink for Documents {
+    fn take(&mut self, output: Output) -> Result<()> {
+        match output {
+            Output::Document { name, text } if name == "backend" => {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::Plugin, "a description is one document named \"backend\"")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("id", &self.sidecar.id).field("version", &self.sidecar.version).finish()
+    }
+}
+
+/// Where a plugin may be looked for; never the current directory by a bare name.
+pub(crate) fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| io_error("find", path, error))
+}

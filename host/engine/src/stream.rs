@@ -1,0 +1,304 @@
+//! A running request: its thread, its events, and what the caller still has to say to it.
+
+use crate::answer::{Answer, Event};
+use crate::cancel::{CancelToken, StopSigns, stop_error};
+use crate::error::{Error, ErrorKind, Result};
+use crate::feed::LiveInput;
+use crate::threads::Lease;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Events that may wait in the queue before the backend is made to wait. The reader takes all of them at once, so
+/// twice as many may be on their way.
+const CAPACITY: usize = 128;
+/// How often a waiting thread looks at its stop signs.
+const LOOK: Duration = Duration::from_millis(10);
+/// A running request, read event by event. Ends with [`Event::End`] or with one error; then `None` for ever.
+///
+/// Dropping it cancels the request and waits until the backend has ended. A backend that does not end within the
+/// engine's patience ([`crate::EngineBuilder::patience`]) keeps its thread, its session and its model, and a warning
+/// is logged.
+pub struct Stream {
+    running: Running,
+    token: CancelToken,
+    input: Option<LiveInput>,
+    ended: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(running: Running, token: CancelToken, input: Option<LiveInput>) -> Self {
+        Self { running, token, input, ended: false }
+    }
+
+    /// The next event; an error of the kind [`ErrorKind::Timeout`] when none came within `timeout`, after which the
+    /// stream goes on; `None` after the end.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event>> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, until: Option<Instant>) -> Option<Result<Event>> {
+        if self.ended {
+            return None;
+        }
+        match self.running.next(until) {
+            Next::Event(event) => Some(Ok(event)),
+            Next::Timeout => Some(Err(Error::new(ErrorKind::Timeout, "no event came in the time given"))),
+            Next::End(outcome) => {
+                self.ended = true;
+                let outcome = *outcome;
+                Some(outcome.map(|answer| Event::End(Box::new(answer))))
+            }
+        }
+    }
+
+    /// Asks the request to end. Events that it has already given out can still be read; its last one is then an error
+    /// of the kind [`ErrorKind::Cancelled`].
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+
+    /// A token that cancels this request, for other threads.
+    pub fn cancel_token(&self) -> CancelToken {
+        self.token.clone()
+    }
+
+    /// The way in for live audio, for other threads; `None` unless the request's audio is
+    /// [`crate::AudioSource::Live`].
+    pub fn input(&self) -> Option<LiveInput> {
+        self.input.clone()
+    }
+
+    /// Hands over live audio, see [`LiveInput::push`].
+    pub fn push_audio(&self, samples: &[f32], rate: u32, channels: u16) -> Result<()> {
+        self.live()?.push(samples, rate, channels)
+    }
+
+    /// Says that no more live audio comes, see [`LiveInput::finish`].
+    pub fn finish_input(&self) -> Result<()> {
+        self.live()?.finish()
+    }
+
+    fn live(&self) -> Result<&LiveInput> {
+        self.input.as_ref().ok_or_else(|| {
+            let message = "this request takes no live audio: ask for it with AudioSource::Live";
+            Error::new(ErrorKind::InvalidArgument, message)
+        })
+    }
+}
+
+impl Iterator for Stream {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(None)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.token.cancel();
+            self.running.abandon();
+        }
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("ended", &self.ended).field("live", &self.input.is_some()).finish()
+    }
+}
+
+/// A request on its thread.
+pub(crate) struct Running {
+    channel: Arc<Channel>,
+    stop: StopSigns,
+    patience: Duration,
+    thread: Option<JoinHandle<()>>,
+    /// Since when the request is to end.
+    stopped: Option<Instant>,
+    /// Events that were taken out of the queue together.
+    taken: VecDeque<Event>,
+}
+
+pub(crate) enum Next {
+    Event(Event),
+    End(Box<Result<Answer>>),
+    Timeout,
+}
+
+impl Running {
+    /// `thread` ends soon after it has finished `channel`.
+    pub(crate) fn new(channel: Arc<Channel>, stop: StopSigns, patience: Duration, thread: JoinHandle<()>) -> Self {
+        Self { channel, stop, patience, thread: Some(thread), stopped: None, taken: VecDeque::new() }
+    }
+
+    /// Waits for the answer of a request that nobody listens to.
+    pub(crate) fn wait(mut self) -> Result<Answer> {
+        loop {
+            if let Next::End(outcome) = self.next(None) {
+                return *outcome;
+            }
+        }
+    }
+
+    fn next(&mut self, until: Option<Instant>) -> Next {
+        // Long enough to cost nothing, short enough to see in time that a backend does not obey.
+        const SLICE: Duration = Duration::from_millis(100);
+        loop {
+            if let Some(event) = self.taken.pop_front() {
+                return Next::Event(event);
+            }
+            let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()).min(SLICE));
+            match self.channel.take(left, &mut self.taken) {
+                Some(outcome) => {
+                    self.join();
+                    return Next::End(outcome);
+                }
+                None if !self.taken.is_empty() => continue,
+                None => {}
+            }
+            if let Some(reason) = self.is_lost() {
+                return Next::End(Box::new(Err(self.lose(reason))));
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Next::Timeout;
+            }
+        }
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && let Err(payload) = thread.join()
+        {
+            // The thread catches panics; dropping the payload of one that got out could panic again.
+            std::mem::forget(payload);
+        }
+    }
+
+    /// Why the request is to end, if it was asked to longer ago than anybody should wait.
+    fn is_lost(&mut self) -> Option<ErrorKind> {
+        let reason = self.stop.reason()?;
+        let since = *self.stopped.get_or_insert_with(Instant::now);
+        (since.elapsed() > self.patience).then_some(reason)
+    }
+
+    /// Leaves the thread behind. Everything that it uses is shared with it and stays.
+    fn lose(&mut self, reason: ErrorKind) -> Error {
+        drop(self.thread.take());
+        let message = format!("{}, and the backend does not end: its session stays busy", stop_error(reason));
+        tracing::warn!("{message}");
+        Error::new(reason, message).with_detail("lost", "true")
+    }
+
+    /// Waits until the backend has ended, but not for ever. The request was cancelled before.
+    fn abandon(&mut self) {
+        self.channel.abandon();
+        self.taken.clear();
+        while !matches!(self.next(None), Next::End(_)) {}
+    }
+}
+
+/// The bounded queue between the thread of a request and its reader.
+#[derive(Default)]
+pub(crate) struct Channel {
+    state: Mutex<Queue>,
+    came: Condvar,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    /// Only the latest.
+    progress: Option<f32>,
+    outcome: Option<Box<Result<Answer>>>,
+    abandoned: bool,
+}
+
+impl Channel {
+    /// The end: always has room.
+    pub(crate) fn finish(&self, outcome: Result<Answer>) {
+        self.lock().outcome = Some(Box::new(outcome));
+        self.came.notify_all();
+    }
+
+    pub(crate) fn progress(&self, fraction: f32) {
+        self.lock().progress = Some(fraction);
+        self.came.notify_all();
+    }
+
+    /// Waits for something to come and takes all events; the outcome when there is nothing else left.
+    fn take(&self, wait: Duration, taken: &mut VecDeque<Event>) -> Option<Box<Result<Answer>>> {
+        let empty = |queue: &mut Queue| queue.events.is_empty() && queue.progress.is_none() && queue.outcome.is_none();
+        let queue = self.lock();
+        let mut queue = self.came.wait_timeout_while(queue, wait, empty).unwrap_or_else(PoisonError::into_inner).0;
+        taken.extend(queue.progress.take().map(Event::Progress));
+        if !queue.events.is_empty() {
+            taken.append(&mut queue.events);
+            drop(queue);
+            self.room.notify_all();
+            return None;
+        }
+        if taken.is_empty() { queue.outcome.take() } else { None }
+    }
+
+    fn abandon(&self) {
+        let mut queue = self.lock();
+        queue.abandoned = true;
+        queue.events.clear();
+        drop(queue);
+        self.room.notify_all();
+    }
+
+    /// The event again when there is no room for it.
+    fn try_send(&self, event: Event) -> Option<Event> {
+        let mut queue = self.lock();
+        if queue.abandoned {
+            return None;
+        }
+        if queue.events.len() >= CAPACITY {
+            return Some(event);
+        }
+        queue.events.push_back(event);
+        drop(queue);
+        self.came.notify_one();
+        None
+    }
+
+    fn wait_for_room(&self, stop: &StopSigns) {
+        let mut queue = self.lock();
+        while queue.events.len() >= CAPACITY && !queue.abandoned && stop.reason().is_none() {
+            queue = self.room.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The sending end of a channel. While the reader is behind, the request's threads are lent to others.
+#[derive(Clone)]
+pub(crate) struct Outlet {
+    pub channel: Arc<Channel>,
+    pub stop: StopSigns,
+    pub lease: Arc<Lease>,
+}
+
+impl Outlet {
+    /// Waits for room. An error of a stop kind when the request is to end meanwhile.
+    pub(crate) fn send(&self, event: Event) -> Result<()> {
+        let mut event = event;
+        loop {
+            self.stop.check()?;
+            match self.channel.try_send(event) {
+                None => return Ok(()),
+                Some(back) => event = back,
+            }
+            self.lease.while_idle(&self.stop, || self.channel.wait_for_room(&self.stop))?;
+        }
+    }
+}
