@@ -27,3 +27,18 @@ pub fn skip(test: &str, why: &str) {
         let _ = writeln!(file, "{test}: {why}");
     }
 }
+
+/// A folder with a manifest named `case` for one model file.
+pub fn home(backend: &str, file: &Path) -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let task = if backend == "whisper" { "transcribe" } else { "chat" };
+    let digest = tenon_store::hash_file(file)?.digest;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let size = std::fs::metadata(file)?.len();
+    let manifest = format!(
+        "name = \"case\"\ntask = \"{task}\"\nbackend = \"{backend}\"\nlicense = \"unknown\"\n\n[[file]]\nrole = \"model\"\n\
+         name = \"{name}\"\nsha256 = \"{digest}\"\nsize = {size}\n"
+    );
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("case.toml"), manifest)?;
+    Ok(home)
+}

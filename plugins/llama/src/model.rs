@@ -1,0 +1,147 @@
+//! A loaded model, what its sessions share, and the sessions.
+
+use crate::embed::Pooler;
+use crate::generate::Memory;
+use crate::options::{LoadOptions, PrefixReuse};
+use crate::{embed, generate, native};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use tenon_llama_text::{ControlTokens, Template};
+use tenon_plugin::{Call, Error, Input, Model, ModelFile, Result, Session};
+use tenon_precheck::gguf;
+use tenon_tasks::task;
+
+/// Weights, vocabulary, chat template and load options.
+#[derive(Debug)]
+pub struct Loaded {
+    /// llama.cpp's model.
+    pub native: Arc<native::Model>,
+    /// As it was asked for.
+    pub options: LoadOptions,
+    /// Texts that become control tokens.
+    pub controls: ControlTokens,
+    /// Such as `llama`; the prefix of the model's keys.
+    pub architecture: String,
+    template: Option<(String, Result<Template, tenon_llama_text::Error>)>,
+}
+
+impl Loaded {
+    /// Checks the files, then loads them.
+    pub fn open(call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<Self> {
+        let options: LoadOptions = tenon_plugin::options(options)?;
+        options.check()?;
+        let files: Vec<&ModelFile<'_>> = files.iter().filter(|file| file.role == "model").collect();
+        if files.is_empty() {
+            return Err(Error::invalid_argument("the manifest names no file with the role `model`"));
+        }
+        let parts = files.iter().map(|file| precheck(file)).collect::<Result<Vec<_>>>()?;
+        let order = gguf::order(&parts).map_err(|error| Error::model(error.message))?;
+        let paths: Vec<&Path> = order.iter().map(|&place| files[place].path).collect();
+        let probe = call.cancel_probe();
+        let report = |fraction: f32| {
+            call.progress(fraction);
+            !probe.is_cancelled()
+        };
+        let native = native::Model::load(&paths, options.model(), &report);
+        call.check()?;
+        let native = Arc::new(native?);
+        options.context(native.trained_context())?;
+        let architecture = parts[order[0]].architecture.clone();
+        let controls = ControlTokens::new(native.control_texts());
+        let template = native.metadata("tokenizer.chat_template").map(|source| {
+            let template = Template::new(&source);
+            (source, template)
+        });
+        Ok(Self { native, options, controls, architecture, template })
+    }
+
+    /// The chat template, or why there is none.
+    pub fn template(&self) -> Result<&Template> {
+        match &self.template {
+            Some((_, Ok(template))) => Ok(template),
+            Some((_, Err(error))) => Err(Error::model(error.to_string())),
+            None => Err(Error::unsupported(
+                "the model has no chat template of its own; use the task `generate` with a whole prompt",
+            )),
+        }
+    }
+
+    /// The text of the chat template.
+    pub fn template_source(&self) -> &str {
+        self.template.as_ref().map_or("", |(source, _)| source)
+    }
+
+    /// Refuses models that do not write text token by token.
+    pub fn can_generate(&self) -> Result<()> {
+        let (encoder, decoder) = self.native.parts();
+        if !decoder || encoder {
+            return Err(Error::unsupported(format!(
+                "a model of the architecture `{}` does not generate",
+                self.architecture
+            )));
+        }
+        if self.native.is_diffusion() {
+            return Err(Error::unsupported("a diffusion model writes no text token by token"));
+        }
+        if !self.native.has_vocabulary() {
+            return Err(Error::unsupported("the model has no vocabulary"));
+        }
+        Ok(())
+    }
+
+    /// What of a session's memory may be used again.
+    pub fn reuse(&self) -> PrefixReuse {
+        if self.native.can_rewind() { self.options.prefix_reuse } else { PrefixReuse::Off }
+    }
+}
+
+/// Threads to compute with when nobody says: the host does, so this is for a host without a budget.
+pub fn available_threads() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(4) as u32)
+}
+
+/// Reads the structure of a file before llama.cpp does.
+fn precheck(file: &ModelFile<'_>) -> Result<gguf::Summary> {
+    let name = file.path.display();
+    let opened = File::open(file.path).map_err(|error| Error::io(format!("{name}: {error}")))?;
+    gguf::check(opened).map_err(|error| {
+        let message = format!("the model file cannot be used: {error}");
+        let error_of = if error.is_io() { Error::io(message) } else { Error::model(message) };
+        error_of.detail("offset", error.offset)
+    })
+}
+
+impl Model for Loaded {
+    type Session = Conversation;
+
+    fn session(self: &Arc<Self>, _call: &Call, _options: &str) -> Result<Conversation> {
+        Ok(Conversation { model: self.clone(), memory: None, pooler: None })
+    }
+}
+
+/// A session: at most one context to write with and one to embed with, made when they are needed first.
+#[derive(Debug)]
+pub struct Conversation {
+    memory: Option<Memory>,
+    pooler: Option<Pooler>,
+    // Last, so that it is dropped after its contexts.
+    model: Arc<Loaded>,
+}
+
+impl Session for Conversation {
+    fn run(&mut self, call: &Call, task: &str, input: Input<'_>, options: &str) -> Result<()> {
+        match task {
+            task::GENERATE => generate::generate(&self.model, &mut self.memory, call, input.text()?, options),
+            task::CHAT => generate::chat(&self.model, &mut self.memory, call, input.texts(), options),
+            task::EMBED => embed::embed(&self.model, &mut self.pooler, call, input.texts(), options),
+            other => Err(Error::unsupported(format!("the llama backend has no task `{other}`"))),
+        }
+    }
+
+    fn reset(&mut self, _call: &Call) -> Result<()> {
+        self.memory = None;
+        self.pooler = None;
+        Ok(())
+    }
+}
