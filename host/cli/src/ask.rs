@@ -1,0 +1,177 @@
+//! What must be known before clap can parse: the global flags, and which model's options become flags.
+
+use crate::args::{Cli, Globals};
+use crate::argv::{command_index, value_of};
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::flags::Flags;
+use clap::{Args, Command, CommandFactory, FromArgMatches};
+use std::ffi::{OsStr, OsString};
+use tenon::{Backend, ErrorKind, ModelEntry, task};
+
+/// The global flags, wherever they stand on the command line.
+pub fn globals(args: &[OsString]) -> Result<Globals, clap::Error> {
+    let parser = Globals::augment_args(Command::new("tenon").no_binary_name(true).disable_help_flag(true));
+    let own = own_tokens(&parser, args);
+    Globals::from_arg_matches(&parser.try_get_matches_from(own)?)
+}
+
+/// The tokens of `args` that belong to flags of `parser`. A value that looks like one of them is taken for one.
+fn own_tokens(parser: &Command, args: &[OsString]) -> Vec<OsString> {
+    let mut own = Vec::new();
+    let mut rest = args.iter().skip(1).take_while(|arg| *arg != "--");
+    while let Some(arg) = rest.next() {
+        let text = arg.to_string_lossy();
+        let name = text.split('=').next().unwrap_or_default();
+        let spelled = |flag: &clap::Arg| {
+            flag.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
+                || flag.get_short().is_some_and(|short| is_short(name, short, flag.get_action().takes_values()))
+        };
+        let Some(flag) = parser.get_arguments().find(|flag| spelled(flag)) else { continue };
+        own.push(arg.clone());
+        if flag.get_action().takes_values() && !text.contains('=') && is_whole(&text) {
+            own.extend(rest.next().cloned());
+        }
+    }
+    own
+}
+
+/// `-t`, `-t4`, `-q`, `-vv`; not `-top`, which would be somebody else's.
+fn is_short(name: &str, short: char, takes_value: bool) -> bool {
+    let Some(rest) = name.strip_prefix('-').and_then(|name| name.strip_prefix(short)) else { return false };
+    rest.chars().all(|c| if takes_value { c.is_ascii_digit() } else { c == short })
+}
+
+/// Whether the value of this flag stands in the next argument.
+fn is_whole(flag: &str) -> bool {
+    flag.starts_with("--") || flag.len() == 2
+}
+
+/// The command, as it stands on the command line.
+pub fn command(args: &[OsString]) -> Option<&str> {
+    args.get(command_index(args)?)?.to_str()
+}
+
+/// The whole command line, with the flags of the backend.
+pub fn command_line(args: &[OsString], flags: Option<&Flags>) -> Command {
+    match (flags, command(args)) {
+        (Some(flags), Some(name)) => Cli::command().mut_subcommand(name, |command| flags.add_to(command)),
+        _ => Cli::command(),
+    }
+}
+
+/// The flags of the model that the command line names, for commands that take options of a backend.
+/// When only help is asked for, a model that is not usable means help without its options.
+pub fn flags(context: &Context, args: &[OsString]) -> Outcome<Option<Flags>> {
+    let (Some(name), Some(index)) = (command(args), command_index(args)) else { return Ok(None) };
+    let rest = &args[index + 1..];
+    let help = rest.iter().any(|arg| arg == "--help" || arg == "-h");
+    let flags = match name {
+        "transcribe" if !rest.is_empty() => speech_flags(context, rest),
+        "run" => text_flags(context, rest, &[task::CHAT, task::GENERATE]),
+        "embed" => text_flags(context, rest, &[task::EMBED]),
+        _ => Ok(None),
+    };
+    if help { Ok(flags.unwrap_or_default()) } else { flags }
+}
+
+fn speech_flags(context: &Context, rest: &[OsString]) -> Outcome<Option<Flags>> {
+    let named = value_of(rest, &["-m", "--model"]).map(OsStr::to_owned).or_else(|| std::env::var_os("TENON_MODEL"));
+    let model = match named {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => context.only_model(&[task::TRANSCRIBE, task::TRANSLATE])?,
+    };
+    let has = |flag: &str| rest.iter().any(|arg| arg == flag);
+    let task = match () {
+        () if has("--translate") => task::TRANSLATE,
+        () if has("--detect-language") => task::DETECT_LANGUAGE,
+        () => task::TRANSCRIBE,
+    };
+    backend_flags(context, &context.entry(&model)?, &[task]).map(Some)
+}
+
+fn text_flags(context: &Context, rest: &[OsString], tasks: &[&str]) -> Outcome<Option<Flags>> {
+    let models = context.engine()?.models();
+    let named = rest.iter().find_map(|arg| models.iter().find(|entry| *arg == *entry.name));
+    match (named, first_word(rest)) {
+        (Some(entry), _) => backend_flags(context, entry, tasks).map(Some),
+        (None, Some(word)) => context.entry(word).map(|_| None),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The first argument that is neither a flag nor likely to be the value of one.
+fn first_word(rest: &[OsString]) -> Option<&str> {
+    let words: Vec<&str> = rest.iter().filter_map(|arg| arg.to_str()).collect();
+    let is_word = |word: &&str| !word.starts_with('-');
+    let after_flag = |index: usize| index > 0 && words[index - 1].starts_with('-') && !words[index - 1].contains('=');
+    let likely = words.iter().enumerate().find(|(index, word)| is_word(word) && !after_flag(*index));
+    likely.map(|(_, word)| *word).or_else(|| words.iter().copied().find(is_word))
+}
+
+fn backend_flags(context: &Context, entry: &ModelEntry, tasks: &[&str]) -> Outcome<Flags> {
+    if let Some(problem) = &entry.problem {
+        return Err(problem.clone().into());
+    }
+    let backend = context.engine()?.backend(&entry.backend)?;
+    let task = offered(&backend, entry, tasks)?;
+    Ok(Flags {
+        model: entry.name.clone(),
+        backend: format!("{} {}", backend.id(), backend.version()),
+        request: backend.schema(&task)?.clone(),
+        load: backend.load_schema().clone(),
+        task,
+    })
+}
+
+/// The task of the manifest if it is among `tasks`, else the first of them that the backend offers.
+fn offered(backend: &Backend, entry: &ModelEntry, tasks: &[&str]) -> Outcome<String> {
+    let offers = |task: &&&str| backend.description().tasks.iter().any(|offer| offer.task == **task);
+    let own = tasks.iter().find(|task| **task == entry.task);
+    own.or_else(|| tasks.iter().find(offers)).map(|task| (*task).to_owned()).ok_or_else(|| {
+        let instead = match entry.task.as_str() {
+            task::TRANSCRIBE | task::TRANSLATE => format!("; use `tenon transcribe -m {} FILE`", entry.name),
+            task::CHAT | task::GENERATE => format!("; use `tenon run {} PROMPT`", entry.name),
+            task::EMBED => format!("; use `tenon embed {} TEXT`", entry.name),
+            _ => String::new(),
+        };
+        let message = format!("model \"{}\" is for {}, not for {}{instead}", entry.name, entry.task, tasks[0]);
+        Failure::new(ErrorKind::Unsupported, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn global_flags_are_found_before_and_after_the_command() {
+        let globals =
+            globals(&args("tenon -vv run m --temp 0 --manifests a -t4 --json --verify=never hi --manifests b"))
+                .unwrap();
+        assert_eq!(globals.verbosity, 2);
+        assert_eq!(globals.threads, Some(4));
+        assert!(globals.json && !globals.quiet);
+        assert_eq!(globals.verify, crate::args::Verify::Never);
+        assert_eq!(globals.manifests, [std::path::Path::new("a"), std::path::Path::new("b")]);
+    }
+
+    #[test]
+    fn bad_global_flags_are_bad_usage() {
+        for line in ["tenon list --threads 0", "tenon list --verify sometimes", "tenon list --progress"] {
+            assert!(globals(&args(line)).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_word_that_names_a_model_is_not_the_value_of_a_flag() {
+        assert_eq!(first_word(&args("--temperature 0 nosuch hello")), Some("nosuch"));
+        assert_eq!(first_word(&args("--quiet nosuch")), Some("nosuch"));
+        assert_eq!(first_word(&args("--top-k=5 nosuch")), Some("nosuch"));
+        assert_eq!(first_word(&args("--quiet")), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! `tenon list`: which models there are, and which of them are here.
+
+use crate::args::List;
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::output::{Table, age, size};
+use serde_json::{Value, json};
+use std::time::SystemTime;
+use tenon::{Engine, ModelEntry, State};
+
+/// Runs the command.
+pub fn run(context: &Context, args: &List) -> Outcome {
+    let engine = context.engine()?;
+    let shown: Vec<ModelEntry> =
+        engine.models().into_iter().filter(|entry| args.all || entry.state != State::Missing).collect();
+    if context.out.json {
+        let rows: Vec<Value> = shown.iter().map(|entry| to_json(engine, entry)).collect();
+        return context.out.json(&json!(rows));
+    }
+    context.out.text(&if args.all { full_table(engine, &shown) } else { table(engine, &shown) })?;
+    remarks(context, &shown);
+    Ok(())
+}
+
+/// The columns of `ollama list`.
+fn table(engine: &Engine, entries: &[ModelEntry]) -> String {
+    let mut table = Table::new(&["NAME", "ID", "SIZE", "MODIFIED"]);
+    for entry in entries {
+        table.row([entry.name.clone(), id(engine, entry), size(entry.size), modified(entry)]);
+    }
+    table.to_string()
+}
+
+fn full_table(engine: &Engine, entries: &[ModelEntry]) -> String {
+    let mut table = Table::new(&["NAME", "ID", "SIZE", "STATE", "TASK", "BACKEND", "LICENSE"]);
+    for entry in entries {
+        let state = if entry.problem.is_some() { "broken" } else { state_name(entry.state) };
+        table.row([
+            entry.name.clone(),
+            id(engine, entry),
+            size(entry.size),
+            state.to_owned(),
+            entry.task.clone(),
+            entry.backend.clone(),
+            entry.license.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn remarks(context: &Context, entries: &[ModelEntry]) {
+    for entry in entries {
+        match (&entry.problem, entry.state) {
+            (Some(problem), _) => context.out.warn(problem.message()),
+            (None, State::Corrupt) => {
+                context.out.warn(&format!("{0} is corrupt; `tenon verify {0}` says what is wrong", entry.name));
+            }
+            _ => {}
+        }
+    }
+    if entries.is_empty() {
+        context.out.remark("no model is present; `tenon list --all` shows what can be had");
+    }
+}
+
+/// One model of `tenon list --json`.
+fn to_json(engine: &Engine, entry: &ModelEntry) -> Value {
+    json!({
+        "name": entry.name,
+        "task": entry.task,
+        "backend": entry.backend,
+        "state": entry.state,
+        "size": entry.size,
+        "id": id(engine, entry),
+        "license": entry.license,
+        "manifest": entry.manifest,
+        "problem": entry.problem.as_ref().map(|problem| problem.message().to_owned()),
+    })
+}
+
+/// The first digits of the digest of the model's first file, which is the model itself.
+fn id(engine: &Engine, entry: &ModelEntry) -> String {
+    let manifest = engine.manifest(&entry.name).ok();
+    let file = manifest.and_then(|manifest| manifest.files.first());
+    file.map(|file| file.sha256.short()).unwrap_or_default()
+}
+
+/// When the manifest was last written: model files keep the time of their making.
+fn modified(entry: &ModelEntry) -> String {
+    let time: Option<SystemTime> = std::fs::metadata(&entry.manifest).and_then(|metadata| metadata.modified()).ok();
+    time.map(age).unwrap_or_default()
+}
+
+/// The name of a state in JSON and tables.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Present => "present",
+        State::Missing => "missing",
+        State::Corrupt => "corrupt",
+    }
+}
