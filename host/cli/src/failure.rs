@@ -73,15 +73,10 @@ impl Failure {
     }
 }
 
-/// Exit code of a plugin that is missing, as of one that is refused.
-const EXIT_PLUGIN: u8 = ErrorKind::Plugin.exit_code();
-
 impl From<tenon::Error> for Failure {
     fn from(error: tenon::Error) -> Self {
-        // For a program "not found" says enough; a shell script must tell a missing plugin from a missing model.
-        let no_plugin = error.kind() == ErrorKind::NotFound && error.detail("backend").is_some();
         Self {
-            code: if no_plugin { EXIT_PLUGIN } else { error.kind().exit_code() },
+            code: error.kind().exit_code(),
             kind: error.kind().name(),
             message: error.message().to_owned(),
             details: error.details().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),

@@ -236,7 +236,7 @@ impl Engine {
     /// The backend of an id (`whisper`) or of an exact version (`whisper@0.1.0`), loaded when it is not yet.
     ///
     /// # Errors
-    /// `NotFound` when there is no such plugin; why the plugin was refused otherwise.
+    /// `Plugin` when there is no such plugin; why the plugin was refused otherwise.
     pub fn backend(&self, id: &str) -> Result<Backend> {
         let matches = |sidecar: &Sidecar| sidecar.id == id || sidecar.exact_name() == id;
         let mut good = self.0.plugins.iter().filter_map(|found| found.sidecar.as_ref().ok());
@@ -260,7 +260,7 @@ impl Engine {
             }
             (true, true) => format!("no plugin provides the backend \"{id}\": name a folder of plugins"),
         };
-        Error::new(ErrorKind::NotFound, message).with_detail("backend", id)
+        Error::new(ErrorKind::Plugin, message).with_detail("backend", id)
     }
 
     /// Loads the plugin of a library or sidecar file, wherever it lies.
@@ -299,15 +299,20 @@ impl Engine {
     /// Checks a manifest against its backend: task, load options, presets and file roles. Loads the plugin.
     ///
     /// # Errors
-    /// As [`Engine::backend`]. What is wrong with the manifest is not an error but the result.
+    /// As [`Engine::backend`], and `Unsupported` when the backend does not offer the task: in both cases nothing here
+    /// can tell what the manifest may say. What is wrong with the manifest is not an error but the result.
     pub fn check(&self, manifest: &Manifest) -> Result<Vec<Diagnostic>> {
-        Ok(check_manifest(manifest, &self.backend(&manifest.backend)?))
+        let backend = self.backend(&manifest.backend)?;
+        match not_offered(manifest, &backend) {
+            Some((message, help)) => Err(Error::new(ErrorKind::Unsupported, format!("{message}: {help}"))),
+            None => Ok(check_manifest(manifest, &backend)),
+        }
     }
 
     /// Verifies and loads a model.
     ///
     /// # Errors
-    /// Every kind: `NotFound` for a missing manifest, plugin or file, `Manifest` and `Options` with their places,
+    /// Every kind: `NotFound` for a missing manifest or file, `Plugin` for a missing plugin, `Manifest` and `Options` with their places,
     /// `HashMismatch`, what the backend says of the files, and the stop kinds.
     pub fn load(&self, name: &str, load: Load) -> Result<Model> {
         let manifest = self.manifest(name)?.clone();
@@ -456,12 +461,17 @@ fn check_manifest(manifest: &Manifest, backend: &Backend) -> Vec<Diagnostic> {
         tasks.iter().filter_map(|task| backend.0.schema(task).map(|schema| (*task, schema))).collect();
     let mut diagnostics = manifest.check_options(Some(backend.load_schema()), &schemas);
     diagnostics.extend(manifest.check_files(&description.files));
-    if !tasks.contains(&manifest.task.as_str()) {
-        let message = format!("backend \"{}\" does not offer the task \"{}\"", backend.id(), manifest.task);
-        let help = format!("it offers {}", tasks.join(", "));
+    if let Some((message, help)) = not_offered(manifest, backend) {
         diagnostics.push(manifest.diagnostic("task", message, Some(help)));
     }
     diagnostics
+}
+
+/// That the backend does not offer the manifest's task, and what it offers instead.
+fn not_offered(manifest: &Manifest, backend: &Backend) -> Option<(String, String)> {
+    let tasks: Vec<&str> = backend.description().tasks.iter().map(|task| task.task.as_str()).collect();
+    let message = || format!("backend \"{}\" does not offer the task \"{}\"", backend.id(), manifest.task);
+    (!tasks.contains(&manifest.task.as_str())).then(|| (message(), format!("it offers {}", tasks.join(", "))))
 }
 
 fn provenance(manifest: &Manifest, backend: &Backend, files: &[VerifiedFile], options: Options) -> Provenance {
