@@ -58,14 +58,47 @@ impl Report {
 /// `VmHWM` of this process.
 fn peak_rss_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.split_whitespace().next());
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.split_whitespace().next());
     kib.and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 /// Mono 16-bit PCM of a wav file at 16 kHz, as samples from −1 to 1. Only what the benchmarks feed.
 pub fn wav_samples(path: &str) -> Result<Vec<f32>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-    let start = bytes.windows(4).position(|window| window == b"data").ok_or_else(|| format!("{path}: no data chunk"))?;
+    let start =
+        bytes.windows(4).position(|window| window == b"data").ok_or_else(|| format!("{path}: no data chunk"))?;
     let pcm = bytes.get(start + 8..).unwrap_or_default();
     Ok(pcm.chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32768.0).collect())
+}
+
+/// The same samples as a wav file of 16-bit PCM at 16 kHz.
+pub fn wav_file(samples: &[f32]) -> Vec<u8> {
+    let size = samples.len() as u32 * 2;
+    let mut bytes = Vec::with_capacity(44 + samples.len() * 2);
+    bytes.extend(b"RIFF");
+    bytes.extend((36 + size).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    bytes.extend(16_u32.to_le_bytes());
+    bytes.extend(1_u16.to_le_bytes());
+    bytes.extend(1_u16.to_le_bytes());
+    bytes.extend(16_000_u32.to_le_bytes());
+    bytes.extend(32_000_u32.to_le_bytes());
+    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend(16_u16.to_le_bytes());
+    bytes.extend(b"data");
+    bytes.extend(size.to_le_bytes());
+    for sample in samples {
+        bytes.extend(((sample * 32768.0).round().clamp(-32768.0, 32767.0) as i16).to_le_bytes());
+    }
+    bytes
+}
+
+/// CPU time of the children that this process has waited for, in milliseconds, in the kernel's steps of 10 ms.
+pub fn children_cpu_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The fields after the program's name, which may hold spaces; cutime and cstime are the 14th and 15th of them.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(13) + ticks(14)) * 10.0
 }

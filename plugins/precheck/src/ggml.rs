@@ -582,7 +582,10 @@ mod tests {
             }
             assert!(total >= 200, "{total} files");
             // Flips of weights, filters and vocabulary texts change no structure.
-            let structural = |name: &&String| !name.starts_with("bit-") && !name.starts_with("byte-");
+            // A width can be divided into any number of heads that leaves them a fitting size.
+            let structural = |name: &&String| {
+                !["bit-", "byte-", "n_audio_head-1", "n_text_head-1"].iter().any(|free| name.starts_with(free))
+            };
             let rest: Vec<_> = accepted.iter().filter(structural).collect();
             assert!(rest.is_empty(), "{rest:?}");
         }

@@ -1,7 +1,6 @@
 //! The whisper backend through the host, on the speech model that ships.
 //!
-//! Most tests hear made-up noise: what the model writes of it means nothing, but it is the same every time. The test
-//! against whisper-cli wants its path in `TENON_WHISPER_CLI`, built from whisper.cpp 1.8.3.
+//! The test against whisper-cli wants its path in `TENON_WHISPER_CLI`, built from whisper.cpp 1.8.3.
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -66,18 +65,28 @@ fn bench_with_vad() -> Bench {
     open(&[("model", &shipped()), ("vad", &vad)], json!({"threads": 1})).unwrap()
 }
 
-/// Noise in syllables, the same for the same seed.
-fn noise(seconds: f32, mut seed: u32) -> Vec<f32> {
+/// Samples of a recording: 16 bits, mono, 16 kHz.
+fn read(recording: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(recording).unwrap();
+    let header = bytes.windows(4).position(|name| name == b"data").unwrap() + 8;
+    bytes[header..].chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect()
+}
+
+/// Recordings one after another, beginning with number `first`, cut to a length.
+fn speech(seconds: f32, first: usize) -> Vec<f32> {
+    let recordings = recordings();
+    assert!(!recordings.is_empty(), "there are no recordings in models/recordings");
     let count = (seconds * RATE as f32) as usize;
-    let mut smooth = 0.0;
-    let sample = |index: usize| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let white = (seed >> 8) as f32 / (1 << 23) as f32 - 1.0;
-        smooth = 0.7 * smooth + 0.3 * white;
-        let syllable = (index as f32 / 2_400.0).sin().max(0.0);
-        0.4 * smooth * syllable
-    };
-    (0..count).map(sample).collect()
+    let mut samples = Vec::new();
+    for recording in recordings.iter().cycle().skip(first % recordings.len()) {
+        if samples.len() >= count {
+            break;
+        }
+        samples.extend(read(recording));
+        samples.resize(samples.len() + RATE / 2, 0.0);
+    }
+    samples.truncate(count);
+    samples
 }
 
 fn fast() -> Value {
@@ -96,7 +105,7 @@ fn request(samples: Vec<f32>, asked: Value) -> Request {
 
 fn refusal(asked: Value) -> Error {
     let mut session = bench().model.session().unwrap();
-    session.run(&request(noise(1.0, 1), asked)).expect_err("it was not refused")
+    session.run(&request(speech(1.0, 1), asked)).expect_err("it was not refused")
 }
 
 /// What must be equal: texts, times and token ids.
@@ -110,15 +119,16 @@ fn a_used_session_answers_as_a_fresh_one() {
     let bench = bench();
     let mut used = bench.model.session().unwrap();
     let searches = json!({"tokens": true, "threads": 1});
-    used.run(&request(noise(9.0, 1), fast())).unwrap();
-    used.run(&request(noise(4.0, 2), searches.clone())).unwrap();
+    used.run(&request(speech(9.0, 1), fast())).unwrap();
+    used.run(&request(speech(4.0, 2), searches.clone())).unwrap();
     for asked in
         [searches, with(fast(), json!({"tokens": true})), json!({"beam_size": 1, "tokens": true, "threads": 1})]
     {
         let mut fresh = bench.model.session().unwrap();
-        let wanted = fresh.run(&request(noise(6.0, 3), asked.clone())).unwrap();
+        let wanted = fresh.run(&request(speech(6.0, 3), asked.clone())).unwrap();
+        assert!(!wanted.segments.is_empty());
         for _ in 0..2 {
-            let answer = used.run(&request(noise(6.0, 3), asked.clone())).unwrap();
+            let answer = used.run(&request(speech(6.0, 3), asked.clone())).unwrap();
             assert_eq!(essence(&answer), essence(&wanted), "{asked}");
         }
     }
@@ -127,8 +137,8 @@ fn a_used_session_answers_as_a_fresh_one() {
 #[test]
 fn sessions_side_by_side_do_not_disturb_each_other() {
     let bench = bench();
-    let alone: Vec<_> = (0..3)
-        .map(|seed| essence(&bench.model.session().unwrap().run(&request(noise(5.0, seed), fast())).unwrap()))
+    let alone: Vec<_> = (0..3_usize)
+        .map(|seed| essence(&bench.model.session().unwrap().run(&request(speech(5.0, seed), fast())).unwrap()))
         .collect();
     std::thread::scope(|scope| {
         for (seed, wanted) in alone.iter().enumerate() {
@@ -136,7 +146,7 @@ fn sessions_side_by_side_do_not_disturb_each_other() {
             scope.spawn(move || {
                 let mut session = model.session().unwrap();
                 for _ in 0..3 {
-                    let answer = session.run(&request(noise(5.0, seed as u32), fast())).unwrap();
+                    let answer = session.run(&request(speech(5.0, seed), fast())).unwrap();
                     assert_eq!(&essence(&answer), wanted);
                 }
             });
@@ -147,9 +157,10 @@ fn sessions_side_by_side_do_not_disturb_each_other() {
 #[test]
 fn live_audio_gives_what_the_same_audio_gives_at_once() {
     let bench = bench();
-    let samples = noise(6.0, 4);
+    let samples = speech(6.0, 4);
     let mut session = bench.model.session().unwrap();
     let wanted = session.run(&request(samples.clone(), fast())).unwrap();
+    assert!(!wanted.segments.is_empty());
     let live = Request::transcribe(AudioSource::Live).options(options(fast()));
     let mut stream = session.stream(live).unwrap();
     for piece in samples.chunks(1_000) {
@@ -166,7 +177,7 @@ fn live_audio_gives_what_the_same_audio_gives_at_once() {
 #[test]
 fn long_audio_is_cut_into_windows_and_none_of_it_is_lost() {
     let bench = bench();
-    let answer = bench.model.session().unwrap().run(&request(noise(31.0, 5), fast())).unwrap();
+    let answer = bench.model.session().unwrap().run(&request(speech(31.0, 5), fast())).unwrap();
     assert_eq!(answer.usage.audio_us, 31_000_000);
     let mut last = 0;
     for segment in &answer.segments {
@@ -182,7 +193,7 @@ fn audio_of_a_few_samples_is_heard_and_no_time_is_past_its_end() {
     let bench = bench();
     let mut session = bench.model.session().unwrap();
     for count in [1, 10, 160, 201, 1_600, 1_700, 8_000, 15_999] {
-        let answer = session.run(&request(noise(1.0, 6)[..count].to_vec(), fast())).unwrap();
+        let answer = session.run(&request(speech(1.0, 6)[..count].to_vec(), fast())).unwrap();
         let end = (count * 1_000_000 / RATE) as i64;
         assert!(answer.segments.iter().all(|segment| segment.end_us <= end), "{count}: {:?}", answer.segments);
         assert_eq!(answer.usage.audio_us, end);
@@ -217,11 +228,11 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
 fn a_model_that_knows_english_alone_translates_and_detects_nothing() {
     let bench = bench();
     let mut session = bench.model.session().unwrap();
-    let audio = || AudioSource::mono(noise(1.0, 7), RATE as u32);
+    let audio = || AudioSource::mono(speech(1.0, 7), RATE as u32);
     for request in [Request::translate(audio()), Request::detect_language(audio())] {
         assert_eq!(session.run(&request).unwrap_err().kind(), ErrorKind::Unsupported);
     }
-    let answer = session.run(&request(noise(1.0, 7), fast())).unwrap();
+    let answer = session.run(&request(speech(1.0, 7), fast())).unwrap();
     assert_eq!(answer.language.unwrap().code, "en");
 }
 
@@ -255,7 +266,7 @@ fn files_that_the_engine_would_stumble_over_are_refused_before_it_sees_them() {
 #[test]
 fn words_and_tokens_come_with_times_and_probabilities() {
     let asked = with(fast(), json!({"words": true, "tokens": true}));
-    let answer = bench().model.session().unwrap().run(&request(noise(6.0, 8), asked)).unwrap();
+    let answer = bench().model.session().unwrap().run(&request(speech(6.0, 8), asked)).unwrap();
     assert!(!answer.segments.is_empty());
     for segment in &answer.segments {
         let confidence = segment.confidence.unwrap();
@@ -276,11 +287,11 @@ fn vad_leaves_out_what_it_does_not_take_for_speech_and_says_so() {
     let bench = bench_with_vad();
     let mut session = bench.model.session().unwrap();
     let asked = |threshold: f64| with(fast(), json!({"vad": true, "vad_threshold": threshold}));
-    let silent = session.run(&request(noise(5.0, 9), asked(0.6))).unwrap();
+    let silent = session.run(&request(speech(5.0, 9), asked(0.6))).unwrap();
     assert!(silent.segments.is_empty());
     assert_eq!(silent.notes[0].code, "silence-skipped");
     assert_eq!(silent.notes[0].message, "5.0 s of silence were left out");
-    let heard = session.run(&request(noise(5.0, 9), asked(0.4))).unwrap();
+    let heard = session.run(&request(speech(5.0, 9), asked(0.4))).unwrap();
     assert!(heard.notes.iter().all(|note| !note.message.starts_with('5')), "{:?}", heard.notes);
 }
 
@@ -288,7 +299,7 @@ fn vad_leaves_out_what_it_does_not_take_for_speech_and_says_so() {
 fn a_cancelled_request_returns_within_a_tenth_of_a_second_and_the_session_goes_on() {
     let bench = bench();
     let mut session = bench.model.session().unwrap();
-    let samples = noise(40.0, 10);
+    let samples = speech(40.0, 10);
     let asked = json!({"threads": 1, "words": true});
     let mut latencies = Vec::new();
     for moment in 0..20_u64 {
@@ -313,7 +324,7 @@ fn a_cancelled_request_returns_within_a_tenth_of_a_second_and_the_session_goes_o
     assert!(latencies.len() >= 5, "too few requests were cancelled");
     // On a busy machine one of them may wait for a core; the typical one must not.
     assert!(latencies[latencies.len() / 2] < Duration::from_millis(100), "{latencies:?}");
-    session.run(&request(noise(2.0, 11), fast())).unwrap();
+    session.run(&request(speech(2.0, 11), fast())).unwrap();
 }
 
 /// Text, times and tokens of whisper-cli for a recording.
@@ -355,9 +366,9 @@ fn text_times_and_tokens_are_those_of_whisper_cli() {
     let Some(program) = std::env::var_os("TENON_WHISPER_CLI").map(PathBuf::from) else {
         return skip(name, "TENON_WHISPER_CLI does not name a whisper-cli of whisper.cpp 1.8.3");
     };
+    let bench = bench();
     let recordings = recordings();
     assert!(!recordings.is_empty(), "there are no recordings in models/recordings");
-    let bench = bench();
     for recording in recordings {
         for beam in ["1", "5"] {
             let asked = json!({"beam_size": beam.parse::<u32>().unwrap(), "tokens": true, "threads": 1});

@@ -196,7 +196,8 @@ impl Layout {
 
     fn vad_header(&mut self) -> usize {
         self.numbers.push(("kind-length".into(), 4));
-        for (index, offset) in (18..102).step_by(4).enumerate() {
+        // The version before them may be any.
+        for (index, offset) in (30..102).step_by(4).enumerate() {
             self.numbers.push((format!("number{index}"), offset));
         }
         // Kind, version, window, context, layers, 4 × 3 numbers of layers, 4 numbers of the rest.

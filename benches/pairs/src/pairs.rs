@@ -1,0 +1,211 @@
+//! Both sides in turn, A B A B, and the median of the pairs' ratios.
+
+use crate::{Outcome, flag, release_folder, root};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tenon_bench_meter::Report;
+
+/// Work that both sides do.
+struct Case {
+    name: &'static str,
+    /// Words after `side`, and the direct program with the same words after the task.
+    task: &'static str,
+    direct: &'static str,
+    arguments: Vec<String>,
+}
+
+/// Figures of one side of one pair, in the order of [`FIGURES`].
+type Figures = [f64; 4];
+
+const FIGURES: [&str; 4] = ["load cpu", "run cpu", "run wall", "memory"];
+
+/// `[--pairs N] [--whisper-cli PATH] [--llama-bench PATH]`
+pub fn run(flags: &[&str]) -> Outcome<()> {
+    let pairs: usize = flag(flags, "--pairs").unwrap_or("5").parse()?;
+    let scratch = tempfile::tempdir()?;
+    println!("load average {}", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
+    println!("{:<24}{:<10}{:>10}{:>10}{:>10}", "case", "figure", "median", "least", "most");
+    for case in cases(scratch.path())? {
+        compare(&case, pairs)?;
+    }
+    if let Some(program) = flag(flags, "--whisper-cli") {
+        against_whisper_cli(Path::new(program), scratch.path(), pairs)?;
+    }
+    if let Some(program) = flag(flags, "--llama-bench") {
+        against_llama_bench(Path::new(program), pairs)?;
+    }
+    Ok(())
+}
+
+fn cases(scratch: &Path) -> Outcome<Vec<Case>> {
+    let speech = root().join("models/commands-en-q5_0.bin");
+    let text = root().join("models/intents-en-q8_0.gguf");
+    let words = |paths: &[&Path], numbers: &[&str]| -> Vec<String> {
+        paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .chain(numbers.iter().map(|word| (*word).to_owned()))
+            .collect()
+    };
+    let (short, long) = (recording(scratch, 11)?, recording(scratch, 300)?);
+    let prompt = scratch.join("prompt.txt");
+    std::fs::write(&prompt, "set a timer for five minutes and turn on the kitchen light ".repeat(40))?;
+    let word = scratch.join("word.txt");
+    std::fs::write(&word, "set")?;
+    Ok(vec![
+        Case {
+            name: "transcribe 11 s",
+            task: "transcribe",
+            direct: "tenon-bench-whisper",
+            arguments: words(&[&speech, &short], &["1", "1", "5"]),
+        },
+        Case {
+            name: "transcribe 11 s beam 5",
+            task: "transcribe",
+            direct: "tenon-bench-whisper",
+            arguments: words(&[&speech, &short], &["1", "5", "3"]),
+        },
+        Case {
+            name: "transcribe 5 min",
+            task: "transcribe",
+            direct: "tenon-bench-whisper",
+            arguments: words(&[&speech, &long], &["1", "1", "1"]),
+        },
+        Case {
+            name: "prompt 512",
+            task: "generate",
+            direct: "tenon-bench-llama",
+            arguments: words(&[&text, &prompt], &["1", "1", "5"]),
+        },
+        Case {
+            name: "generate 128",
+            task: "generate",
+            direct: "tenon-bench-llama",
+            arguments: words(&[&text, &word], &["128", "1", "5"]),
+        },
+    ])
+}
+
+/// The shipped recordings one after another, as one wav file of so many seconds.
+fn recording(scratch: &Path, seconds: usize) -> Outcome<PathBuf> {
+    let mut samples = Vec::new();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(root().join("models/recordings"))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "wav"))
+        .collect();
+    files.sort();
+    for path in files.iter().cycle() {
+        samples.extend(tenon_bench_meter::wav_samples(&path.display().to_string())?);
+        samples.extend(std::iter::repeat_n(0.0, 8_000));
+        if samples.len() >= seconds * 16_000 {
+            break;
+        }
+    }
+    samples.truncate(seconds * 16_000);
+    let path = scratch.join(format!("{seconds}s.wav"));
+    std::fs::write(&path, tenon_bench_meter::wav_file(&samples))?;
+    Ok(path)
+}
+
+/// Runs the pairs of one case and prints a line per figure.
+fn compare(case: &Case, pairs: usize) -> Outcome<()> {
+    let mut ratios: Vec<Figures> = Vec::new();
+    for pair in 0..=pairs {
+        let tenon = tenon_side(case)?;
+        let direct = report(Command::new(release_folder()?.join(case.direct)).args(&case.arguments))?;
+        if tenon.text != direct.text {
+            return Err(format!(
+                "{}: the sides differ, so the figures are void:\n tenon  {}\n direct {}",
+                case.name, tenon.text, direct.text
+            )
+            .into());
+        }
+        // The first pair warms the caches.
+        if pair > 0 {
+            let (ours, theirs) = (figures(&tenon), figures(&direct));
+            ratios.push(std::array::from_fn(|index| ours[index] / theirs[index]));
+        }
+    }
+    for (index, figure) in FIGURES.iter().enumerate() {
+        print_ratio(case.name, figure, ratios.iter().map(|pair| pair[index]).collect());
+    }
+    Ok(())
+}
+
+fn tenon_side(case: &Case) -> Outcome<Report> {
+    report(Command::new(std::env::current_exe()?).args(["side", case.task]).args(&case.arguments))
+}
+
+fn report(command: &mut Command) -> Outcome<Report> {
+    Ok(serde_json::from_slice(&output(command)?.stdout)?)
+}
+
+fn output(command: &mut Command) -> Outcome<std::process::Output> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(output)
+}
+
+fn figures(report: &Report) -> Figures {
+    let best = |of: fn(&tenon_bench_meter::Cost) -> f64| report.runs.iter().map(of).fold(f64::INFINITY, f64::min);
+    [report.load.cpu_ms, best(|cost| cost.cpu_ms), best(|cost| cost.wall_ms), report.rss_mib]
+}
+
+fn print_ratio(case: &str, figure: &str, mut ratios: Vec<f64>) {
+    ratios.sort_by(f64::total_cmp);
+    let (Some(least), Some(most)) = (ratios.first(), ratios.last()) else { return };
+    let median = ratios[ratios.len() / 2];
+    let verdict = if (most - least) / median > 0.25 { "  too noisy for a verdict" } else { "" };
+    println!("{case:<24}{figure:<10}{median:>10.3}{least:>10.3}{most:>10.3}{verdict}");
+}
+
+/// The whole program `tenon transcribe` against the whole program whisper-cli, process start and load included.
+fn against_whisper_cli(program: &Path, scratch: &Path, pairs: usize) -> Outcome<()> {
+    let wav = recording(scratch, 11)?;
+    let model = root().join("models/commands-en-q5_0.bin");
+    let ours = release_folder()?.join("tenon");
+    let mut ratios = Vec::new();
+    for pair in 0..=pairs {
+        let words = ["transcribe", "-m", "commands-en", "--threads", "1", "--language", "en", "--quiet"];
+        let tenon = children_cpu_ms(|| Command::new(&ours).args(words).arg(&wav).output())?;
+        let words = ["-t", "1", "-np"];
+        let cli =
+            children_cpu_ms(|| Command::new(program).arg("-m").arg(&model).arg("-f").arg(&wav).args(words).output())?;
+        if pair > 0 {
+            ratios.push(tenon / cli);
+        }
+    }
+    print_ratio("whole program, 11 s", "run cpu", ratios);
+    Ok(())
+}
+
+/// llama.cpp's own figures for the same file and sizes, and Tenon's from the same minute.
+fn against_llama_bench(program: &Path, pairs: usize) -> Outcome<()> {
+    let model = root().join("models/intents-en-q8_0.gguf");
+    for (name, words) in
+        [("llama-bench prompt 512", ["-p", "512", "-n", "0"]), ("llama-bench generate 128", ["-p", "0", "-n", "128"])]
+    {
+        let repeat = pairs.to_string();
+        let mut command = Command::new(program);
+        command.arg("-m").arg(&model).args(["-t", "1", "-o", "json", "-r", &repeat]).args(words);
+        let rows: serde_json::Value = serde_json::from_slice(&output(&mut command)?.stdout)?;
+        println!("{name:<34}{:>10.0} tokens/s", rows[0]["avg_ts"].as_f64().unwrap_or(f64::NAN));
+    }
+    Ok(())
+}
+
+/// CPU time of ten runs of a program in milliseconds; many, because the kernel counts children in 10 ms steps.
+fn children_cpu_ms(mut start: impl FnMut() -> std::io::Result<std::process::Output>) -> Outcome<f64> {
+    let before = tenon_bench_meter::children_cpu_ms();
+    for _ in 0..10 {
+        let output = start()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+    }
+    Ok(tenon_bench_meter::children_cpu_ms() - before)
+}

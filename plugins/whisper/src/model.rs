@@ -1,0 +1,100 @@
+//! A loaded model: weights, vocabulary, and the VAD model beside it.
+
+use crate::native::Context;
+use crate::options::LoadOptions;
+use crate::session::Session;
+use crate::vocabulary::Vocabulary;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use tenon_plugin::{Call, Error, ModelFile, Result};
+use tenon_precheck::ggml::{self, Whisper};
+
+/// Role of the file with the weights.
+pub const MODEL_ROLE: &str = "model";
+/// Role of the file that hears speech.
+pub const VAD_ROLE: &str = "vad";
+/// Largest VAD file; Silero's has less than 1 MB.
+const VAD_BYTES: u64 = 16 << 20;
+
+/// Weights in memory, shared by sessions.
+pub struct Model {
+    /// Weights.
+    pub context: Arc<Context>,
+    /// What the model file says about itself.
+    pub info: Whisper,
+    /// Tokens.
+    pub vocabulary: Vocabulary,
+    /// The VAD model's file, checked.
+    pub vad: Option<Vec<u8>>,
+    /// Threads of a request that asks for none.
+    pub threads: u32,
+}
+
+impl Model {
+    /// Checks and loads the files of a model.
+    pub fn open(call: &Call, files: &[ModelFile<'_>], options: &LoadOptions) -> Result<Self> {
+        check_device(&options.device)?;
+        check_roles(files)?;
+        let vad = files.iter().find(|file| file.role == VAD_ROLE).map(read_vad).transpose()?;
+        let file = files.iter().find(|file| file.role == MODEL_ROLE);
+        let file = file.ok_or_else(|| Error::model(format!("the model has no file of role \"{MODEL_ROLE}\"")))?;
+        let mut opened = File::open(file.path)?;
+        let info = ggml::whisper(&mut opened).map_err(|error| refusal("model", &error))?;
+        opened.seek(SeekFrom::Start(0))?;
+        call.check()?;
+        let mut progress = |fraction| call.progress(fraction);
+        let context = Context::open(&mut opened, file.size, options.flash_attn, &mut progress)?;
+        call.check()?;
+        let tokens = (0..info.n_vocab.cast_signed()).map(|id| context.token(id).into());
+        let vocabulary = Vocabulary::new(tokens, context.end_of_text());
+        let threads = options.threads.unwrap_or(1);
+        let context = Arc::new(context);
+        Ok(Self { context, info, vocabulary, vad, threads })
+    }
+}
+
+impl tenon_plugin::Model for Model {
+    type Session = Session;
+
+    fn session(self: &Arc<Self>, _call: &Call, _options: &str) -> Result<Session> {
+        Session::open(self)
+    }
+}
+
+/// This build computes on the CPU: asking for anything else is refused, never answered by the CPU instead.
+fn check_device(device: &str) -> Result<()> {
+    if device == "cpu" {
+        return Ok(());
+    }
+    let message = format!("there is no device \"{device}\": this build of the plugin computes on \"cpu\" alone");
+    Err(Error::unsupported(message).detail("option", "device"))
+}
+
+fn check_roles(files: &[ModelFile<'_>]) -> Result<()> {
+    for role in [MODEL_ROLE, VAD_ROLE] {
+        let count = files.iter().filter(|file| file.role == role).count();
+        if count > 1 {
+            return Err(Error::model(format!("the model has {count} files of role \"{role}\", whisper takes one")));
+        }
+    }
+    match files.iter().find(|file| ![MODEL_ROLE, VAD_ROLE].contains(&file.role)) {
+        None => Ok(()),
+        Some(file) => Err(Error::model(format!("whisper has no use for a file of role \"{}\"", file.role))),
+    }
+}
+
+fn read_vad(file: &ModelFile<'_>) -> Result<Vec<u8>> {
+    if file.size > VAD_BYTES {
+        return Err(Error::model(format!("the VAD file has {} bytes, no Silero model is so large", file.size)));
+    }
+    let mut bytes = Vec::new();
+    File::open(file.path)?.take(VAD_BYTES).read_to_end(&mut bytes)?;
+    ggml::vad(Cursor::new(&bytes)).map_err(|error| refusal("VAD", &error))?;
+    Ok(bytes)
+}
+
+fn refusal(what: &str, error: &tenon_precheck::Error) -> Error {
+    let make = if error.is_io() { Error::io } else { Error::model };
+    make(format!("the {what} file is not usable: {error}")).detail("offset", error.offset)
+}
