@@ -38,8 +38,21 @@ fn fill(stage: &Path) -> Result<(), String> {
     for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&root().join(file), &share)?;
     }
-    run_command(process::command(artifacts::program()).args(["man", "--quiet"]).arg(stage.join("share/man/man1")))?;
+    manuals(stage)?;
     completions(stage)
+}
+
+/// Writes the man pages, each into the folder of its section.
+fn manuals(stage: &Path) -> Result<(), String> {
+    let pages = stage.join("share/man/man1");
+    create_parent(&pages.join("tenon.1"))?;
+    run_command(process::command(artifacts::program()).args(["man", "--quiet"]).arg(&pages))?;
+    let formats = pages.join("tenon-manifest.5");
+    if formats.is_file() {
+        copy(&formats, &stage.join("share/man/man5"))?;
+        fs::remove_file(&formats).map_err(|error| format!("{}: {error}", formats.display()))?;
+    }
+    Ok(())
 }
 
 /// Writes the completions where the shells look for them.

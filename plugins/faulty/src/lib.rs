@@ -1,8 +1,8 @@
 //! A backend that misbehaves on request, to show what becomes of it. docs/plugins.md lists what the user sees.
 //!
 //! It is a well-behaved backend on the SDK (`backend.rs`) whose tables are then tampered with: by the environment
-//! variable `TENON_FAULTY` at load ([`faults::EntryFault`]), by the load option `fault` ([`faults::ModelFault`]) and by
-//! the request option `fault` ([`faults::RunFault`]). Without a fault it answers.
+//! variable `TENON_FAULTY` at load (`faults::EntryFault`), by the load option `fault` (`faults::ModelFault`) and by
+//! the request option `fault` (`faults::RunFault`). Without a fault it answers.
 
 #![allow(unsafe_code)]
 

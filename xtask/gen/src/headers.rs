@@ -173,7 +173,7 @@ fn doc_comment(source: &str, item: &str) -> Result<String, String> {
     Ok(comment + " */\n")
 }
 
-/// Rewrites Rust's documentation links, [`Item::kind`], into C's names, `tenon_item.kind`.
+/// Rewrites Rust's documentation links, `[Item::kind]`, into C's names, `tenon_item.kind`.
 fn c_words(text: &str, names: &HashMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
