@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tenon-store", &["tenon-tasks"]),
     ("tenon", &["tenon-abi", "tenon-tasks", "tenon-audio", "tenon-store", "tenon-witness"]),
     ("tenon-conformance", &["tenon", "tenon-abi", "tenon-tasks", "tenon-store"]),
-    ("tenon-cli", &["tenon", "tenon-tasks", "tenon-store", "tenon-audio", "tenon-conformance"]),
+    ("tenon-cli", &["tenon", "tenon-tasks", "tenon-store", "tenon-audio", "tenon-conformance", "tenon-abi"]),
     ("tenon-plugin", &["tenon-abi", "tenon-tasks", "tenon-witness"]),
     ("tenon-precheck", &[]),
     ("tenon-echo", &["tenon-plugin", "tenon-tasks"]),
@@ -34,6 +34,7 @@ const OUTSIDE: &[&str] = &[
     "tenon-testkit",
     "tenon-native-tests",
     "tenon-bench",
+    "tenon-bench-meter",
     "tenon-bench-whisper",
     "tenon-bench-llama",
 ];

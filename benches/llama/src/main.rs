@@ -6,8 +6,8 @@ use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
-use llama_cpp_2::model::{AddBos, LlamaModel};
 use llama_cpp_2::token::LlamaToken;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ fn bench(model: &str, prompt: &str, [generate, threads, repeat]: [i32; 3]) -> Ou
         .with_n_threads(threads)
         .with_n_threads_batch(threads);
     let mut context = model.new_context(&backend, params)?;
-    let tokens = model.str_to_token(&prompt, AddBos::Always)?;
+    let tokens = model.vocab().tokenize(prompt.as_bytes(), true, false);
     for _ in 0..repeat {
         context.clear_kv_cache();
         let (generated, cost) = measure(|| run(&mut context, &tokens, generate));
