@@ -1,6 +1,6 @@
 //! llama.cpp through llama-cpp-2 and nothing else: `tenon-bench-llama MODEL PROMPT_FILE GENERATE THREADS REPEAT`.
 //!
-//! Greedy, ends of generation ignored, so that every run generates exactly GENERATE tokens.
+//! Greedy, tokens that end a generation never taken, so that every run generates exactly GENERATE tokens.
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -46,16 +46,18 @@ fn bench(model: &str, prompt: &str, [generate, threads, repeat]: [i32; 3]) -> Ou
     let model = model?;
     report.load = cost;
     let params = LlamaContextParams::default()
-        .with_n_ctx(NonZeroU32::new(2048))
+        .with_n_ctx(NonZeroU32::new(512))
         .with_n_batch(BATCH as u32)
         .with_n_ubatch(BATCH as u32)
         .with_n_threads(threads)
         .with_n_threads_batch(threads);
     let mut context = model.new_context(&backend, params)?;
     let tokens = model.vocab().tokenize(prompt.as_bytes(), true, false);
+    let all = (0..model.n_vocab()).map(LlamaToken);
+    let ends: Vec<usize> = all.filter(|token| model.vocab().is_eog(*token)).map(|token| token.0 as usize).collect();
     for _ in 0..repeat {
         context.clear_kv_cache();
-        let (generated, cost) = measure(|| run(&mut context, &tokens, generate));
+        let (generated, cost) = measure(|| run(&mut context, &tokens, generate, &ends));
         let generated = generated?;
         report.runs.push(cost);
         report.units = generated.len() as u64;
@@ -65,7 +67,12 @@ fn bench(model: &str, prompt: &str, [generate, threads, repeat]: [i32; 3]) -> Ou
 }
 
 /// Prefills the prompt and generates greedily.
-fn run(context: &mut LlamaContext<'_>, prompt: &[LlamaToken], generate: i32) -> Outcome<Vec<LlamaToken>> {
+fn run(
+    context: &mut LlamaContext<'_>,
+    prompt: &[LlamaToken],
+    generate: i32,
+    ends: &[usize],
+) -> Outcome<Vec<LlamaToken>> {
     let mut batch = LlamaBatch::new(BATCH, 1);
     let mut position = 0;
     let chunks = prompt.chunks(BATCH).count();
@@ -80,7 +87,7 @@ fn run(context: &mut LlamaContext<'_>, prompt: &[LlamaToken], generate: i32) -> 
     }
     let mut generated = Vec::new();
     for _ in 0..generate {
-        let token = likeliest(context.get_logits_ith(batch.n_tokens() - 1));
+        let token = likeliest(context.get_logits_ith(batch.n_tokens() - 1), ends);
         generated.push(token);
         batch.clear();
         batch.add(token, position, &[0], true)?;
@@ -90,7 +97,11 @@ fn run(context: &mut LlamaContext<'_>, prompt: &[LlamaToken], generate: i32) -> 
     Ok(generated)
 }
 
-fn likeliest(logits: &[f32]) -> LlamaToken {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+fn likeliest(logits: &[f32], ends: &[usize]) -> LlamaToken {
+    let best = logits
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !ends.contains(index))
+        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     LlamaToken(best.map_or(0, |(index, _)| index as i32))
 }

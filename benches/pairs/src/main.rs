@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// The error is a sentence for the terminal.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: tenon-bench pairs [--pairs N] [--whisper-cli PATH] [--llama-bench PATH]
+const USAGE: &str = "usage: tenon-bench pairs [--pairs N] [--only WORD] [--whisper-cli PATH] [--llama-bench PATH]
        tenon-bench crossing
        tenon-bench verify [--size BYTES]
        tenon-bench side transcribe MODEL WAV THREADS BEAM REPEAT

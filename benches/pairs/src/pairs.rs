@@ -19,13 +19,14 @@ type Figures = [f64; 4];
 
 const FIGURES: [&str; 4] = ["load cpu", "run cpu", "run wall", "memory"];
 
-/// `[--pairs N] [--whisper-cli PATH] [--llama-bench PATH]`
+/// `[--pairs N] [--only WORD] [--whisper-cli PATH] [--llama-bench PATH]`
 pub fn run(flags: &[&str]) -> Outcome<()> {
     let pairs: usize = flag(flags, "--pairs").unwrap_or("5").parse()?;
     let scratch = tempfile::tempdir()?;
     println!("load average {}", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
     println!("{:<24}{:<10}{:>10}{:>10}{:>10}", "case", "figure", "median", "least", "most");
-    for case in cases(scratch.path())? {
+    let only = flag(flags, "--only").unwrap_or_default();
+    for case in cases(scratch.path())?.into_iter().filter(|case| case.name.contains(only)) {
         compare(&case, pairs)?;
     }
     if let Some(program) = flag(flags, "--whisper-cli") {
@@ -49,7 +50,7 @@ fn cases(scratch: &Path) -> Outcome<Vec<Case>> {
     };
     let (short, long) = (recording(scratch, 11)?, recording(scratch, 300)?);
     let prompt = scratch.join("prompt.txt");
-    std::fs::write(&prompt, "set a timer for five minutes and turn on the kitchen light ".repeat(40))?;
+    std::fs::write(&prompt, "set a timer for five minutes and turn on the kitchen light ".repeat(20))?;
     let word = scratch.join("word.txt");
     std::fs::write(&word, "set")?;
     Ok(vec![
@@ -72,7 +73,7 @@ fn cases(scratch: &Path) -> Outcome<Vec<Case>> {
             arguments: words(&[&speech, &long], &["1", "1", "1"]),
         },
         Case {
-            name: "prompt 512",
+            name: "prompt 481",
             task: "generate",
             direct: "tenon-bench-llama",
             arguments: words(&[&text, &prompt], &["1", "1", "5"]),
@@ -123,6 +124,7 @@ fn compare(case: &Case, pairs: usize) -> Outcome<()> {
         }
         // The first pair warms the caches.
         if pair > 0 {
+            eprintln!("{}: load {:.1} against {:.1} ms", case.name, tenon.load.cpu_ms, direct.load.cpu_ms);
             let (ours, theirs) = (figures(&tenon), figures(&direct));
             ratios.push(std::array::from_fn(|index| ours[index] / theirs[index]));
         }

@@ -33,18 +33,17 @@ pub fn generate(arguments: &[&str]) -> Outcome<()> {
     options.set("max_tokens", number(generate)?).set("threads", number(threads)?);
     options.set("temperature", 0).set("ignore_eos", true);
     let mut load_options = Options::new();
-    load_options.set("context_size", 2048).set("batch_size", 512).set("ubatch_size", 512);
+    // Nothing of an earlier repetition is used again, as on the direct side.
+    load_options.set("prefix_reuse", "off").set("context_size", 512).set("batch_size", 512).set("ubatch_size", 512);
     let (mut session, mut report) = load(model, "llama", load_options)?;
     let request = Request::generate(std::fs::read_to_string(prompt)?).options(options.clone());
     for _ in 0..number(repeat)? {
-        session.reset()?;
         let (answer, cost) = measure(|| session.run(&request));
         report.units = answer?.usage.generated_tokens;
         report.runs.push(cost);
     }
     // What came out, asked for apart from the timed runs because the direct side does not make probabilities.
     options.set("tokens", true);
-    session.reset()?;
     let answer = session.run(&request.options(options))?;
     report.text = answer.tokens.iter().map(|token| token.id.to_string()).collect::<Vec<_>>().join(" ");
     report.print();

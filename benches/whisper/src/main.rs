@@ -28,7 +28,10 @@ fn bench(model: &str, wav: &str, [threads, beam, repeat]: [i32; 3]) -> Result<Re
     let samples = wav_samples(wav)?;
     let mut report = Report::default();
     let (loaded, cost) = measure(|| {
-        let context = WhisperContext::new_with_params(model, WhisperContextParameters::default())?;
+        // As whisper-cli and the backend: whisper-rs alone leaves flash attention off.
+        let mut parameters = WhisperContextParameters::default();
+        parameters.flash_attn(true);
+        let context = WhisperContext::new_with_params(model, parameters)?;
         let state = context.create_state()?;
         Ok::<_, whisper_rs::WhisperError>((context, state))
     });
