@@ -1,6 +1,7 @@
 //! What a request gets: the answer, what it cost, and where it comes from.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tenon_tasks::{Finished, Language, Note, Options, Segment, Token, Usage};
 
@@ -39,6 +40,13 @@ pub struct Answer {
     pub timings: Timings,
     /// What made the answer.
     pub provenance: Provenance,
+}
+
+impl Answer {
+    /// The answer as one line of JSON, as the program prints it.
+    pub fn to_json(&self) -> String {
+        json!(self).to_string()
+    }
 }
 
 /// A part of the audio that was lost.
@@ -152,4 +160,27 @@ pub enum Event {
     Note(Note),
     /// The end: the whole answer. Always the last event of a request that succeeds.
     End(Box<Answer>),
+}
+
+impl Event {
+    /// The event as one JSON object. `type` is `segment`, `text`, `token`, `embedding`, `language`, `progress`, `note`
+    /// or `end`, and the rest stands under the key of that name; `end` has `answer`, `progress` has `fraction`,
+    /// `embedding` has `index` and `values`.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Segment(segment) => json!({"type": "segment", "segment": segment}),
+            Self::Text(text) => json!({"type": "text", "text": text}),
+            Self::Token(token) => json!({"type": "token", "token": token}),
+            Self::Embedding { index, values } => json!({"type": "embedding", "index": index, "values": values}),
+            Self::Language(language) => json!({"type": "language", "language": language}),
+            Self::Progress(fraction) => json!({"type": "progress", "fraction": fraction}),
+            Self::Note(note) => json!({"type": "note", "note": note}),
+            Self::End(answer) => json!({"type": "end", "answer": answer}),
+        }
+    }
+
+    /// The event as one line of JSON, see [`Event::to_value`].
+    pub fn to_json(&self) -> String {
+        self.to_value().to_string()
+    }
 }

@@ -2,7 +2,9 @@
 
 use crate::answer::Provenance;
 use crate::cancel::{CancelToken, StopSigns};
+use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
 use crate::model::{Load, LoadProgress, Model, ModelInner, gate_for, patience_for};
 use crate::plugin::call::on_big_stack;
 use crate::plugin::host::Call;
@@ -14,7 +16,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use tenon_store::{
     Catalog, Diagnostic, Digest, Entry, Environment, How, Isolation, Locations, Manifest, State, Store, VerifiedFile,
@@ -29,23 +31,57 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     locations: Locations,
-    catalog: Catalog,
+    /// Replaced as a whole when a manifest is added: who reads goes on with what was there.
+    catalog: RwLock<Arc<Catalog>>,
     store: Store,
-    plugins: Vec<Found>,
+    /// In search order; replaced as a whole when a plugin is added.
+    plugins: RwLock<Arc<Vec<Found>>>,
     verify: VerifyMode,
     threads: usize,
     patience: Duration,
     shutdown: CancelToken,
+    crew: Arc<Crew>,
+    log: Log,
 }
 
 /// How long a backend may take to end after it was asked to, unless the engine is told otherwise: longer than a step
 /// of a large model on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A sidecar that was found.
-struct Found {
-    path: PathBuf,
-    sidecar: Result<Sidecar>,
+/// A plugin that was found or added.
+#[derive(Clone)]
+enum Found {
+    /// The sidecar at this path.
+    Sidecar(PathBuf, Result<Arc<Sidecar>>),
+    /// One that has none: a library whose digest somebody gave, or a backend that is linked into the program.
+    Loaded(Arc<Plugin>),
+}
+
+impl Found {
+    /// Whether the same plugin was found twice.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sidecar(path, _), Self::Sidecar(other, _)) => path == other,
+            (Self::Loaded(plugin), Self::Loaded(other)) => Arc::ptr_eq(plugin, other),
+            _ => false,
+        }
+    }
+
+    /// Id and version; `None` for a broken sidecar.
+    fn name(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Sidecar(_, sidecar) => sidecar.as_ref().ok().map(|sidecar| (&*sidecar.id, &*sidecar.version)),
+            Self::Loaded(plugin) => Some((plugin.id(), plugin.version())),
+        }
+    }
+
+    /// Whether it is `id` or `id@version`.
+    fn answers_to(&self, wanted: &str) -> bool {
+        self.name().is_some_and(|(id, version)| match wanted.split_once('@') {
+            Some(exact) => exact == (id, version),
+            None => wanted == id,
+        })
+    }
 }
 
 /// Says where an engine finds things and how it works.
@@ -57,6 +93,7 @@ pub struct EngineBuilder {
     verify: VerifyMode,
     threads: Option<usize>,
     patience: Option<Duration>,
+    log: Option<tracing::Dispatch>,
 }
 
 impl EngineBuilder {
@@ -131,6 +168,18 @@ impl EngineBuilder {
         self
     }
 
+    /// Sends everything that this engine logs to this dispatch, on whatever thread it happens, and what its plugins
+    /// log while it calls them. What a plugin logs on a thread of its own, or when no engine calls it, goes to every
+    /// engine that has a dispatch, unless the program has a global one. Without this an engine logs to the dispatch of
+    /// the thread that it runs on.
+    ///
+    /// The dispatch is also the one of the thread while callbacks run that the caller gave: progress and wakeups.
+    #[must_use]
+    pub fn log(mut self, dispatch: tracing::Dispatch) -> Self {
+        self.log = Some(dispatch);
+        self
+    }
+
     /// Adds the standard places after those that were named: the checkout or installation that the program belongs
     /// to, the environment's, the user's, the system's.
     #[must_use]
@@ -169,11 +218,19 @@ impl EngineBuilder {
         self.manifest_files.iter().rev().for_each(|path| catalog.put_first(Entry::read(path)));
         let store = Store::at(&self.locations).with_threads(threads);
         let plugins = find_plugins(&self.plugin_files, &self.locations.plugins);
-        let (locations, verify) = (self.locations, self.verify);
-        let (shutdown, patience) = (CancelToken::new(), self.patience.unwrap_or(PATIENCE));
-        let inner = Inner { locations, catalog, store, plugins, verify, threads, patience, shutdown };
-        let engine = Engine(Arc::new(inner));
-        engine.log_start();
+        let engine = Engine(Arc::new(Inner {
+            locations: self.locations,
+            catalog: RwLock::new(Arc::new(catalog)),
+            store,
+            plugins: RwLock::new(Arc::new(plugins)),
+            verify: self.verify,
+            threads,
+            patience: self.patience.unwrap_or(PATIENCE),
+            shutdown: CancelToken::new(),
+            crew: Arc::default(),
+            log: Log::new(self.log),
+        }));
+        engine.0.log.within(|| engine.log_start());
         Ok(engine)
     }
 }
@@ -186,11 +243,18 @@ fn find_plugins(files: &[PathBuf], folders: &[PathBuf]) -> Vec<Found> {
     let listed = listed.map(|path| (path.clone(), Sidecar::read(&path)));
     for (path, sidecar) in named.chain(listed) {
         let path = sidecar.as_ref().map_or(path, |sidecar| sidecar.path.clone());
-        if found.iter().all(|other| other.path != path) {
-            found.push(Found { path, sidecar });
+        let one = Found::Sidecar(path, sidecar.map(Arc::new));
+        if found.iter().all(|other| !other.is(&one)) {
+            found.push(one);
         }
     }
     found
+}
+
+/// What is there right now, for one who reads.
+fn snapshot<T>(place: &RwLock<Arc<T>>) -> Arc<T> {
+    let guard: RwLockReadGuard<'_, Arc<T>> = place.read().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(&guard)
 }
 
 impl Engine {
@@ -207,17 +271,53 @@ impl Engine {
 
     /// The models of all manifests, sorted by name. Cheap: no model file is read.
     pub fn models(&self) -> Vec<ModelEntry> {
-        self.0.catalog.entries().iter().map(|entry| ModelEntry::of(entry, &self.0.store)).collect()
+        self.catalog().entries().iter().map(|entry| ModelEntry::of(entry, &self.0.store)).collect()
     }
 
     /// The plugins that were found, good and bad, in search order: of two with one id the first is taken.
     pub fn plugins(&self) -> Vec<PluginEntry> {
-        self.0.plugins.iter().map(PluginEntry::of).collect()
+        snapshot(&self.0.plugins).iter().map(PluginEntry::of).collect()
     }
 
-    /// The manifests that were found: also those that others hide, and the folders that cannot be read.
-    pub fn catalog(&self) -> &Catalog {
-        &self.0.catalog
+    /// The manifests that were found or added until now: also those that others hide, and the folders that cannot be
+    /// read.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        snapshot(&self.0.catalog)
+    }
+
+    /// Adds one manifest, wherever it lies, before all others. Gives its name.
+    ///
+    /// # Errors
+    /// `Manifest` with everything that is wrong with it, `NotFound` or `Io` when it cannot be read.
+    pub fn add_manifest_file(&self, path: impl AsRef<Path>) -> Result<String> {
+        self.add_entry(Entry::read(path.as_ref()))
+    }
+
+    /// Adds a manifest in memory, before all others. `origin` is what errors call its file. Its files are found as
+    /// those of any manifest. Gives its name.
+    ///
+    /// ```
+    /// let engine = tenon::Engine::builder().build()?;
+    /// let text = "name = \"parrot\"\ntask = \"chat\"\nbackend = \"echo\"\nlicense = \"MIT\"";
+    /// assert_eq!(engine.add_manifest_text(text, "the settings")?, "parrot");
+    /// assert_eq!(engine.manifest("parrot")?.task, "chat");
+    /// # Ok::<(), tenon::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Manifest` with everything that is wrong with it.
+    pub fn add_manifest_text(&self, text: &str, origin: &str) -> Result<String> {
+        self.add_entry(Entry::of_text(text, Path::new(origin)))
+    }
+
+    fn add_entry(&self, entry: Entry) -> Result<String> {
+        let name = entry.name.clone();
+        if let Err(error) = &entry.manifest {
+            return Err(error.clone().into());
+        }
+        let mut catalog = self.0.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut *catalog).put_first(entry);
+        Ok(name)
     }
 
     /// Where this engine looks.
@@ -229,8 +329,8 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound` with the nearest name, or `Manifest` with everything that is wrong with it.
-    pub fn manifest(&self, name: &str) -> Result<&Manifest> {
-        Ok(self.0.catalog.get(name)?)
+    pub fn manifest(&self, name: &str) -> Result<Arc<Manifest>> {
+        Ok(Arc::new(self.catalog().get(name)?.clone()))
     }
 
     /// The backend of an id (`whisper`) or of an exact version (`whisper@0.1.0`), loaded when it is not yet.
@@ -238,20 +338,32 @@ impl Engine {
     /// # Errors
     /// `Plugin` when there is no such plugin; why the plugin was refused otherwise.
     pub fn backend(&self, id: &str) -> Result<Backend> {
-        let matches = |sidecar: &Sidecar| sidecar.id == id || sidecar.exact_name() == id;
-        let mut good = self.0.plugins.iter().filter_map(|found| found.sidecar.as_ref().ok());
-        if let Some(sidecar) = good.find(|sidecar| matches(sidecar)) {
-            return Backend::load(sidecar);
-        }
-        // A broken sidecar of that name is a better answer than "not found".
-        let broken = self.0.plugins.iter().find(|found| stem(&found.path) == id);
-        let broken = broken.and_then(|found| found.sidecar.as_ref().err());
-        Err(broken.cloned().unwrap_or_else(|| self.no_plugin(id)))
+        self.backend_in(id, self.0.verify)
     }
 
-    fn no_plugin(&self, id: &str) -> Error {
-        let names: Vec<String> =
-            self.0.plugins.iter().filter_map(|found| found.sidecar.as_ref().ok().map(Sidecar::exact_name)).collect();
+    fn backend_in(&self, id: &str, mode: VerifyMode) -> Result<Backend> {
+        let plugins = snapshot(&self.0.plugins);
+        match plugins.iter().find(|found| found.answers_to(id)) {
+            Some(Found::Loaded(plugin)) => return Ok(Backend(Arc::clone(plugin))),
+            Some(Found::Sidecar(_, Ok(sidecar))) => return self.load_plugin(sidecar, mode),
+            _ => {}
+        }
+        // A broken sidecar of that name is a better answer than "not found".
+        let broken = plugins.iter().find_map(|found| match found {
+            Found::Sidecar(path, Err(error)) if stem(path) == id => Some(error.clone()),
+            _ => None,
+        });
+        Err(broken.unwrap_or_else(|| self.no_plugin(id, &plugins)))
+    }
+
+    fn load_plugin(&self, sidecar: &Sidecar, mode: VerifyMode) -> Result<Backend> {
+        let _guest = self.0.crew.guest();
+        self.0.log.within(|| Plugin::load(sidecar, &self.0.store, mode)).map(Backend)
+    }
+
+    fn no_plugin(&self, id: &str, plugins: &[Found]) -> Error {
+        let names = plugins.iter().filter_map(Found::name).map(|(id, version)| format!("{id}@{version}"));
+        let names: Vec<String> = names.collect();
         let folders: Vec<String> = self.0.locations.plugins.iter().map(|folder| folder.display().to_string()).collect();
         let message = match (names.is_empty(), folders.is_empty()) {
             (false, _) => format!("no plugin provides the backend \"{id}\": there are {}", names.join(", ")),
@@ -268,7 +380,48 @@ impl Engine {
     /// # Errors
     /// Why the plugin was refused.
     pub fn backend_at(&self, path: &Path) -> Result<Backend> {
-        Backend::load(&Sidecar::of(&load::absolute(path)?)?)
+        self.load_plugin(&Sidecar::of(&load::absolute(path)?)?, self.0.verify)
+    }
+
+    /// Loads the plugin of a library or sidecar file and adds it before all others. A digest must be that of its
+    /// sidecar; without a sidecar it is required, and the plugin itself says what it is once the hash has matched.
+    ///
+    /// # Errors
+    /// `Plugin` for a library with neither sidecar nor digest, `HashMismatch` when the library, its sidecar and the
+    /// digest do not agree, and why the plugin was refused otherwise.
+    pub fn add_plugin_file(&self, path: impl AsRef<Path>, sha256: Option<Digest>) -> Result<Backend> {
+        let path = load::absolute(path.as_ref())?;
+        match (Sidecar::beside(&path)?, sha256) {
+            (Some(sidecar), wanted) => {
+                wanted.map_or(Ok(()), |wanted| same_digest(&sidecar, wanted))?;
+                let backend = self.load_plugin(&sidecar, self.0.verify)?;
+                self.add_found(Found::Sidecar(sidecar.path.clone(), Ok(Arc::new(sidecar))));
+                Ok(backend)
+            }
+            (None, Some(wanted)) => self.adopt(|| Plugin::load_bare(&path, wanted, &self.0.store, self.0.verify)),
+            (None, None) => {
+                let message = format!(
+                    "{} has no sidecar, and no SHA-256 was given: nothing says that this is the library that was meant",
+                    path.display()
+                );
+                Err(Error::new(ErrorKind::Plugin, message).with_detail("file", path.display().to_string()))
+            }
+        }
+    }
+
+    /// Adds a plugin that has no sidecar.
+    pub(crate) fn adopt(&self, load: impl FnOnce() -> Result<Arc<Plugin>>) -> Result<Backend> {
+        let _guest = self.0.crew.guest();
+        let plugin = self.0.log.within(load)?;
+        self.add_found(Found::Loaded(Arc::clone(&plugin)));
+        Ok(Backend(plugin))
+    }
+
+    fn add_found(&self, found: Found) {
+        let mut plugins = self.0.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        let plugins = Arc::make_mut(&mut *plugins);
+        plugins.retain(|other| !other.is(&found));
+        plugins.insert(0, found);
     }
 
     /// Verifies the files of a model. The callback hears bytes hashed and bytes to hash, and may stop.
@@ -282,7 +435,9 @@ impl Engine {
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<VerifyReport> {
         let (manifest, began) = (self.manifest(name)?, Instant::now());
-        let results = self.0.store.examine(manifest, mode, &mut |how_far| progress(how_far.done, how_far.total));
+        let mut progress = |how_far: &tenon_store::Progress| progress(how_far.done, how_far.total);
+        let _guest = self.0.crew.guest();
+        let results = self.0.log.within(|| self.0.store.examine(&manifest, mode, &mut progress));
         let files = manifest.files.iter().zip(results).map(|(wanted, result)| FileReport {
             role: wanted.role.clone(),
             name: wanted.name.clone(),
@@ -315,7 +470,7 @@ impl Engine {
     /// Every kind: `NotFound` for a missing manifest or file, `Plugin` for a missing plugin, `Manifest` and `Options` with their places,
     /// `HashMismatch`, what the backend says of the files, and the stop kinds.
     pub fn load(&self, name: &str, load: Load) -> Result<Model> {
-        let manifest = self.manifest(name)?.clone();
+        let manifest = self.catalog().get(name)?.clone();
         self.load_manifest(manifest, load)
     }
 
@@ -324,10 +479,16 @@ impl Engine {
     /// # Errors
     /// As [`Engine::load`].
     pub fn load_manifest(&self, manifest: Manifest, load: Load) -> Result<Model> {
+        let _guest = self.0.crew.guest();
+        self.0.log.within(|| self.load_here(manifest, load))
+    }
+
+    fn load_here(&self, manifest: Manifest, load: Load) -> Result<Model> {
         refuse_worker(&manifest)?;
         let stop = self.stop_signs(&load);
         stop.check()?;
-        let backend = self.backend(&manifest.backend)?;
+        let mode = load.verify.unwrap_or(self.0.verify);
+        let backend = self.backend_in(&manifest.backend, mode)?;
         let diagnostics = check_manifest(&manifest, &backend);
         if !diagnostics.is_empty() {
             return Err(tenon_store::Error::from(tenon_store::ErrorKind::Manifest { diagnostics }).into());
@@ -335,7 +496,7 @@ impl Engine {
         let options = self.load_options(&manifest, &backend, &load.options)?;
         let hears = Arc::new(Mutex::new(load.progress));
         let began = Instant::now();
-        let files = self.verified(&manifest, load.verify.unwrap_or(self.0.verify), &stop, &hears)?;
+        let files = self.verified(&manifest, mode, &stop, &hears)?;
         let verify_time = began.elapsed();
         let began = Instant::now();
         let call = Call::new(stop).with_options(options.clone()).with_progress(Box::new(move |fraction| {
@@ -349,6 +510,8 @@ impl Engine {
             provenance: provenance(&manifest, &backend, &files, options),
             gate: gate_for(backend.caps()),
             shutdown: self.0.shutdown.clone(),
+            crew: Arc::clone(&self.0.crew),
+            log: self.0.log.clone(),
             threads: self.0.threads,
             patience: patience_for(backend.caps(), self.0.patience),
             load_told: AtomicBool::new(false),
@@ -403,6 +566,23 @@ impl Engine {
         self.0.shutdown.cancel();
     }
 
+    /// As [`Engine::shutdown`], and waits until every thread of this engine has ended and was joined, also those that
+    /// were left behind before, and until every load has returned. Models, sessions and streams stay until they are
+    /// dropped; what is then closed needs no thread.
+    ///
+    /// # Errors
+    /// `Timeout` with how many are still running. A backend that hangs in process cannot be ended.
+    pub fn shutdown_within(&self, timeout: Duration) -> Result<()> {
+        self.shutdown();
+        match self.0.crew.wait(timeout) {
+            0 => Ok(()),
+            left => {
+                let message = format!("{left} threads of the engine are still running after {timeout:?}");
+                Err(Error::new(ErrorKind::Timeout, message).with_detail("threads", left.to_string()))
+            }
+        }
+    }
+
     fn log_start(&self) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
@@ -431,6 +611,16 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("locations", &self.0.locations).field("threads", &self.0.threads).finish()
     }
+}
+
+/// Refuses a digest that is not that of the sidecar.
+fn same_digest(sidecar: &Sidecar, wanted: Digest) -> Result<()> {
+    if wanted == sidecar.sha256 {
+        return Ok(());
+    }
+    let Sidecar { path, sha256, .. } = sidecar;
+    let message = format!("{} names the SHA-256 {sha256}, not the {wanted} that was given", path.display());
+    Err(load::other_digest(message, path, &wanted, sha256))
 }
 
 fn tell(hears: &Mutex<Option<crate::model::Hears>>, how_far: LoadProgress) {
@@ -480,7 +670,7 @@ fn provenance(manifest: &Manifest, backend: &Backend, files: &[VerifiedFile], op
         files: files.iter().map(FileProvenance::of).collect(),
         plugin: backend.id().to_owned(),
         plugin_version: backend.version().to_owned(),
-        plugin_sha256: backend.digest().to_string(),
+        plugin_sha256: backend.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         engine: backend.description().engine.clone(),
         load_options: options,
         preset: None,
@@ -546,17 +736,17 @@ pub struct PluginEntry {
     pub version: String,
     /// Version of the plugin contract that it was built for.
     pub abi: String,
-    /// The library.
+    /// The library; empty for a backend that is linked into the program.
     pub path: PathBuf,
-    /// The sidecar.
+    /// The sidecar; empty for a plugin that was added without one.
     pub sidecar: PathBuf,
-    /// SHA-256 of the library, by the sidecar.
+    /// SHA-256 of the library, by the sidecar or by whoever added it.
     pub sha256: Option<Digest>,
     /// The tasks that it says it offers.
     pub tasks: Vec<String>,
-    /// What it needs of the CPU.
+    /// What it needs of the CPU; empty when only a sidecar would know.
     pub cpu: String,
-    /// Licence of the plugin.
+    /// Licence of the plugin; empty when only a sidecar would know.
     pub license: String,
     /// One line on what it is.
     pub description: String,
@@ -568,27 +758,48 @@ pub struct PluginEntry {
 
 impl PluginEntry {
     fn of(found: &Found) -> Self {
-        let loaded = found.sidecar.as_ref().ok().and_then(|sidecar| Plugin::loaded(&sidecar.sha256));
-        match &found.sidecar {
-            Ok(sidecar) => {
-                let refused = sidecar.cpu.check(&sidecar.id).and_then(|()| load::check_contract(sidecar)).err();
-                let missing = || (!sidecar.library.is_file()).then(|| load::no_library(sidecar));
-                Self {
-                    id: sidecar.id.clone(),
-                    version: sidecar.version.clone(),
-                    abi: format!("{}.{}", sidecar.abi.0, sidecar.abi.1),
-                    path: sidecar.library.clone(),
-                    sidecar: sidecar.path.clone(),
-                    sha256: Some(sidecar.sha256),
-                    tasks: sidecar.tasks.clone(),
-                    cpu: sidecar.cpu.to_string(),
-                    license: sidecar.license.clone(),
-                    description: sidecar.description.clone(),
-                    loaded: matches!(loaded, Some(Ok(_))),
-                    problem: loaded.and_then(Result::err).or(refused).or_else(missing),
-                }
-            }
-            Err(error) => Self::broken(&found.path, error),
+        match found {
+            Found::Sidecar(_, Ok(sidecar)) => Self::of_sidecar(sidecar),
+            Found::Sidecar(path, Err(error)) => Self::broken(path, error),
+            Found::Loaded(plugin) => Self::of_loaded(plugin),
+        }
+    }
+
+    fn of_sidecar(sidecar: &Sidecar) -> Self {
+        let loaded = Plugin::loaded(&sidecar.sha256);
+        let refused = sidecar.cpu.check(&sidecar.id).and_then(|()| load::check_contract(sidecar)).err();
+        let missing = || (!sidecar.library.is_file()).then(|| load::no_library(sidecar));
+        Self {
+            id: sidecar.id.clone(),
+            version: sidecar.version.clone(),
+            abi: format!("{}.{}", sidecar.abi.0, sidecar.abi.1),
+            path: sidecar.library.clone(),
+            sidecar: sidecar.path.clone(),
+            sha256: Some(sidecar.sha256),
+            tasks: sidecar.tasks.clone(),
+            cpu: sidecar.cpu.to_string(),
+            license: sidecar.license.clone(),
+            description: sidecar.description.clone(),
+            loaded: matches!(loaded, Some(Ok(_))),
+            problem: loaded.and_then(Result::err).or(refused).or_else(missing),
+        }
+    }
+
+    fn of_loaded(plugin: &Plugin) -> Self {
+        let description = plugin.description();
+        Self {
+            id: plugin.id().to_owned(),
+            version: plugin.version().to_owned(),
+            abi: format!("{}.{}", plugin.abi().0, plugin.abi().1),
+            path: plugin.library().to_owned(),
+            sidecar: PathBuf::new(),
+            sha256: plugin.digest(),
+            tasks: description.tasks.iter().map(|task| task.task.clone()).collect(),
+            cpu: String::new(),
+            license: String::new(),
+            description: description.summary.clone(),
+            loaded: true,
+            problem: None,
         }
     }
 
@@ -656,10 +867,6 @@ impl VerifyReport {
 pub struct Backend(Arc<Plugin>);
 
 impl Backend {
-    fn load(sidecar: &Sidecar) -> Result<Self> {
-        Plugin::load(sidecar).map(Self)
-    }
-
     pub(crate) fn plugin(&self) -> &Plugin {
         &self.0
     }
@@ -671,7 +878,7 @@ impl Backend {
 
     /// Version of the plugin.
     pub fn version(&self) -> &str {
-        &self.0.sidecar().version
+        self.0.version()
     }
 
     /// How it was built, in its own words.
@@ -679,15 +886,15 @@ impl Backend {
         self.0.build_info()
     }
 
-    /// The library. Of two equal libraries the one that was loaded first.
-    #[expect(clippy::misnamed_getters, reason = "the path of a backend is that of its library, not of the sidecar")]
+    /// The library. Of two equal libraries the one that was loaded first; empty for a backend that is linked into the
+    /// program.
     pub fn path(&self) -> &Path {
-        &self.0.sidecar().library
+        self.0.library()
     }
 
-    /// SHA-256 of the library.
-    pub fn digest(&self) -> Digest {
-        self.0.sidecar().sha256
+    /// SHA-256 of the library; `None` for a backend that is linked into the program.
+    pub fn digest(&self) -> Option<Digest> {
+        self.0.digest()
     }
 
     /// `CAP_*` flags of the plugin contract.

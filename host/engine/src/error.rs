@@ -247,11 +247,18 @@ impl From<tenon_store::Error> for Error {
             Kind::Changed { path } => (ErrorKind::HashMismatch, vec![("file", path.display().to_string())]),
             Kind::UnsafePath { path, .. } => (ErrorKind::InvalidArgument, vec![("file", path.display().to_string())]),
             Kind::Cancelled => (ErrorKind::Cancelled, Vec::new()),
-            Kind::Io { path, .. } => (ErrorKind::Io, vec![("file", path.display().to_string())]),
+            Kind::Io { path, source, .. } => (io_kind(source), vec![("file", path.display().to_string())]),
             _ => (ErrorKind::Io, Vec::new()),
         };
         let outer = Self::new(kind, error.to_string()).with_source(error);
         details.into_iter().fold(outer, |outer, (key, value)| outer.with_detail(key, value))
+    }
+}
+
+fn io_kind(error: &std::io::Error) -> ErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Io,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::answer::AudioDamage;
 use crate::cancel::StopSigns;
+use crate::crew::{Crew, Member};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::host::{Feed, Pulled};
 use crate::request::AudioSource;
@@ -18,6 +19,8 @@ const BUFFERED_SECONDS: usize = 30;
 const MOST_SAMPLES: usize = 1 << 28;
 /// How often a waiting thread looks at its stop signs.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a request waits for the thread that reads a pipe: it may be in the middle of a read that nothing ends.
+const PIPE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Blocks of samples between whoever makes them and the backend.
 pub(crate) struct Blocks {
@@ -149,18 +152,80 @@ impl Feed for BlockFeed {
     }
 }
 
-/// Decodes a source into `blocks` on a thread of its own. The thread ends when the source does or the blocks are
-/// closed; one that is stuck in reading a pipe owns nothing but the pipe and its end of the blocks.
-pub(crate) fn decode(source: Source, wanted: Wanted, blocks: &Arc<Blocks>, stop: StopSigns) -> Result<()> {
-    let blocks = Arc::clone(blocks);
-    let thread = std::thread::Builder::new().name("tenon-audio".to_owned());
-    let body = move || {
-        let decoded =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decode_all(source, wanted, &blocks, &stop)));
-        blocks.finish(decoded.unwrap_or_else(|payload| Err(crate::plugin::call::host_panic(payload))));
-    };
-    thread.spawn(body).map_err(crate::plugin::call::no_thread)?;
-    Ok(())
+/// Audio that comes while a request runs. Dropping it says that no more is wanted, and ends the thread that decodes.
+pub(crate) struct Incoming {
+    blocks: Arc<Blocks>,
+    decoder: Option<Decoding>,
+}
+
+/// The thread that decodes.
+struct Decoding {
+    thread: Member,
+    /// How long it may take to end once it is asked to.
+    patience: Duration,
+    source: AudioSource,
+}
+
+impl Incoming {
+    /// What a caller pushes.
+    pub(crate) fn live(blocks: Arc<Blocks>) -> Self {
+        Self { blocks, decoder: None }
+    }
+
+    /// What a thread of `crew` decodes. The thread ends when the source does or no more is wanted; one that hangs in
+    /// reading a pipe owns nothing but the pipe and its end of the blocks.
+    pub(crate) fn decoded(
+        source: &AudioSource,
+        wanted: Wanted,
+        stop: &StopSigns,
+        crew: &Arc<Crew>,
+        patience: Duration,
+    ) -> Result<Self> {
+        let (opened, blocks) = (open(source)?, Blocks::new(wanted.rate));
+        let (target, stop) = (Arc::clone(&blocks), stop.clone());
+        let body = move || {
+            let decode = || decode_all(opened, wanted, &target, &stop);
+            let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+            target.finish(decoded.unwrap_or_else(|payload| Err(crate::plugin::call::host_panic(payload))));
+        };
+        let thread = crew.spawn("tenon-audio", None, body)?;
+        let patience = if may_hang(source) { patience.min(PIPE_PATIENCE) } else { patience };
+        Ok(Self { blocks, decoder: Some(Decoding { thread, patience, source: source.clone() }) })
+    }
+
+    pub(crate) fn blocks(&self) -> &Arc<Blocks> {
+        &self.blocks
+    }
+
+    /// No more is wanted. What of the audio was lost, and the time spent on decoding it.
+    pub(crate) fn end(mut self) -> (Vec<AudioDamage>, Duration) {
+        self.close();
+        self.blocks.report()
+    }
+
+    fn close(&mut self) {
+        self.blocks.close();
+        if let Some(Decoding { thread, patience, source }) = self.decoder.take()
+            && !thread.join_within(patience)
+        {
+            tracing::warn!(?source, "the thread that decodes does not end with its request and is left behind");
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Whether reading a source may take for ever: what is neither in memory nor a plain file.
+fn may_hang(source: &AudioSource) -> bool {
+    match source {
+        AudioSource::Path(path) => std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
+        AudioSource::Reader(_) => true,
+        _ => false,
+    }
 }
 
 fn decode_all(source: Source, wanted: Wanted, blocks: &Blocks, stop: &StopSigns) -> Result<()> {
@@ -340,5 +405,23 @@ impl Live {
 impl std::fmt::Debug for LiveInput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LiveInput").field("wanted", &self.wanted).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_nobody_listens_to_any_more_ends_and_is_joined() {
+        // More than fits between the decoder and the backend.
+        let file = tenon_testkit::wav(&vec![0.5; 8_000 * (BUFFERED_SECONDS + 10)], 8_000);
+        let (source, crew, stop) = (AudioSource::Bytes(file.into()), Arc::new(Crew::default()), StopSigns::default());
+        let patience = Duration::from_secs(60);
+        let incoming = Incoming::decoded(&source, Wanted::mono(8_000), &stop, &crew, patience).unwrap();
+        incoming.blocks().wait(None, &stop);
+        assert_eq!(crew.wait(Duration::ZERO), 1);
+        drop(incoming);
+        assert_eq!(crew.wait(Duration::ZERO), 0);
     }
 }

@@ -28,9 +28,11 @@
 mod answer;
 mod cancel;
 mod collect;
+mod crew;
 mod engine;
 mod error;
 mod feed;
+mod log;
 mod model;
 mod plugin;
 mod request;
@@ -38,6 +40,7 @@ mod run;
 mod session;
 mod stream;
 mod threads;
+mod wakeup;
 
 pub use answer::{Answer, AudioDamage, Event, FileProvenance, Provenance, Timings};
 pub use cancel::CancelToken;
@@ -48,13 +51,14 @@ pub use model::{Load, LoadProgress, Model};
 pub use plugin::load::shutdown_plugins;
 pub use plugin::sidecar::seal;
 pub use request::{AudioSource, Input, OnceReader, Request};
-pub use session::Session;
+pub use session::{Session, SessionCanceller};
 pub use stream::Stream;
 pub use threads::Machine;
 
+pub use tenon_abi::PluginEntry as EntryFunction;
 pub use tenon_audio as audio;
 pub use tenon_store::{
-    Catalog, Diagnostic, Digest, How, Locations, Manifest, ManifestFile, State, VerifiedFile, VerifyMode,
+    Catalog, Diagnostic, Digest, Environment, How, Locations, Manifest, ManifestFile, State, VerifiedFile, VerifyMode,
 };
 pub use tenon_tasks::{
     AudioFormat, Description, Device, FinishReason, Finished, Language, Message, Note, Options, Role, Schema, Segment,

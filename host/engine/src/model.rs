@@ -2,8 +2,11 @@
 
 use crate::answer::{FileProvenance, Provenance};
 use crate::cancel::{CancelToken, StopSigns};
+use crate::crew::Crew;
 use crate::engine::Backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
+use crate::plugin::call::on_big_stack;
 use crate::plugin::{OpenModel, Plugin};
 use crate::session::Session;
 use crate::threads::{Budget, Lease, Want};
@@ -115,6 +118,10 @@ pub(crate) struct ModelInner {
     pub gate: Option<Arc<Budget>>,
     /// Set when the engine shuts down.
     pub shutdown: CancelToken,
+    /// The engine's threads.
+    pub crew: Arc<Crew>,
+    /// Where the engine's log goes.
+    pub log: Log,
     /// Most threads that a request is granted.
     pub threads: usize,
     /// How long the backend may take to end after it was asked to.
@@ -223,6 +230,23 @@ impl ModelInner {
                 if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
             let message = format!("model \"{}\" has no preset \"{name}\": {there}", self.manifest.name);
             Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    pub(crate) fn refuse_after_shutdown(&self) -> Result<()> {
+        StopSigns { shutdown: Some(self.shutdown.clone()), ..StopSigns::default() }.check()
+    }
+
+    /// Calls the backend outside of a request: alone where it wants that, on the stack that the contract promises.
+    pub(crate) fn call_briefly<T: Send>(&self, body: impl FnOnce(&StopSigns) -> Result<T> + Send) -> Result<T> {
+        let stop = StopSigns { shutdown: Some(self.shutdown.clone()), ..StopSigns::default() };
+        let _guest = self.crew.guest();
+        stop.check()?;
+        self.log.within(|| {
+            on_big_stack(|| {
+                let _alone = self.alone(&stop)?;
+                body(&stop)
+            })
         })
     }
 

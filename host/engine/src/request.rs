@@ -184,4 +184,28 @@ impl Request {
     pub fn input(&self) -> &Input {
         &self.input
     }
+    /// The input, to add to it.
+    pub fn input_mut(&mut self) -> &mut Input {
+        &mut self.input
+    }
+
+    /// Replaces the input. Like the other setters for those who fill a request step by step.
+    pub fn set_input(&mut self, input: Input) {
+        self.input = input;
+    }
+
+    /// Replaces the options, see [`Request::options`].
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
+    /// Names the preset, or none, see [`Request::preset`].
+    pub fn set_preset(&mut self, name: Option<String>) {
+        self.preset = name;
+    }
+
+    /// Sets the deadline, or none, see [`Request::deadline`].
+    pub fn set_deadline(&mut self, after: Option<Duration>) {
+        self.deadline = after;
+    }
 }

@@ -4,7 +4,7 @@ use crate::answer::{Answer, AudioDamage, Timings};
 use crate::cancel::{CancelToken, StopSigns};
 use crate::collect::{Collected, Collector};
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{self, BlockFeed, Blocks, LiveInput, Whole};
+use crate::feed::{self, BlockFeed, Blocks, Incoming, LiveInput, Whole};
 use crate::model::ModelInner;
 use crate::plugin::OpenSession;
 use crate::plugin::call::{self, Item};
@@ -73,12 +73,7 @@ impl Run {
         let began = Instant::now();
         let ran = slot.run(|session| self.run_items(session, &audio, call));
         let run = began.elapsed();
-        if let Some(blocks) = &audio.blocks {
-            blocks.close();
-            let (damage, work) = blocks.report();
-            audio.damage.extend(damage);
-            audio.work += work;
-        }
+        audio.end();
         ran?;
         let collected = collector.finish()?;
         collected.complete()?;
@@ -92,11 +87,10 @@ impl Run {
         let wanted = Wanted::mono(self.model.rate()?);
         let as_it_comes = self.model.plugin().caps() & CAP_LIVE_INPUT != 0;
         match source {
-            AudioSource::Live => audio.blocks = self.blocks.clone(),
+            AudioSource::Live => audio.incoming = self.blocks.clone().map(Incoming::live),
             AudioSource::Path(_) | AudioSource::Bytes(_) | AudioSource::Reader(_) if as_it_comes => {
-                let blocks = Blocks::new(wanted.rate);
-                feed::decode(feed::open(source)?, wanted, &blocks, self.stop.clone())?;
-                audio.blocks = Some(blocks);
+                let Run { model, stop, .. } = self;
+                audio.incoming = Some(Incoming::decoded(source, wanted, stop, &model.crew, model.patience)?);
             }
             _ => {
                 let began = Instant::now();
@@ -136,8 +130,8 @@ impl Run {
         channel: Option<&Arc<Channel>>,
     ) -> Result<Call> {
         let mut call = Call::new(self.stop.clone()).with_options(self.options.clone()).with_sink(collector.sink());
-        if let Some(blocks) = &audio.blocks {
-            let (blocks, lease) = (Arc::clone(blocks), Arc::clone(lease));
+        if let Some(incoming) = &audio.incoming {
+            let (blocks, lease) = (Arc::clone(incoming.blocks()), Arc::clone(lease));
             let feed = BlockFeed { blocks, stop: self.stop.clone(), lease };
             call = call.with_feed(Box::new(feed), self.model.rate()?);
         }
@@ -190,9 +184,20 @@ struct Audio {
     /// All of it, for a backend that takes it whole and for samples in memory.
     samples: Option<Arc<[f32]>>,
     /// As it comes.
-    blocks: Option<Arc<Blocks>>,
+    incoming: Option<Incoming>,
     damage: Vec<AudioDamage>,
     work: Duration,
+}
+
+impl Audio {
+    /// No more is wanted: ends what decodes it and notes what was lost and how long it took.
+    fn end(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            let (damage, work) = incoming.end();
+            self.damage.extend(damage);
+            self.work += work;
+        }
+    }
 }
 
 /// The request's options over those of its preset, checked. Without a preset's name, `default` where there is one.

@@ -5,7 +5,7 @@ use crate::cancel::{CancelToken, StopSigns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Model, ModelInner};
 use crate::plugin::OpenSession;
-use crate::plugin::call::{self, STACK};
+use crate::plugin::call::STACK;
 use crate::plugin::host::Call;
 use crate::request::{AudioSource, Input, Request};
 use crate::run::{Run, caught};
@@ -25,16 +25,23 @@ pub struct Session {
 /// What a session shares with the thread of its request.
 struct Shared {
     busy: AtomicBool,
+    current: Arc<Current>,
     slot: Mutex<Slot>,
 }
+
+/// The token of the request that runs right now.
+type Current = Mutex<Option<CancelToken>>;
 
 /// The right to run on a session; given back when dropped.
 struct Claim(Arc<Shared>);
 
 impl Shared {
-    fn claim(self: &Arc<Self>) -> Result<Claim> {
+    fn claim(self: &Arc<Self>, token: Option<CancelToken>) -> Result<Claim> {
         match self.busy.swap(true, Ordering::Acquire) {
-            false => Ok(Claim(Arc::clone(self))),
+            false => {
+                *lock(&self.current) = token;
+                Ok(Claim(Arc::clone(self)))
+            }
             true => {
                 let message = "the session is running another request: wait for its end or open a second session";
                 Err(Error::new(ErrorKind::Busy, message))
@@ -49,22 +56,38 @@ impl Claim {
     }
 }
 
+fn lock(current: &Current) -> MutexGuard<'_, Option<CancelToken>> {
+    current.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
+        *lock(&self.0.current) = None;
         self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+/// Cancels what runs on a session, from any thread and while the session itself is in use. Clones are the same; it
+/// does not keep the session open.
+#[derive(Clone, Debug)]
+pub struct SessionCanceller(Arc<Current>);
+
+impl SessionCanceller {
+    /// Asks the request that runs on the session now to end, whether it was run or streamed. Without one nothing
+    /// happens; later requests are not affected.
+    pub fn cancel(&self) {
+        if let Some(token) = &*lock(&self.0) {
+            token.cancel();
+        }
     }
 }
 
 impl Session {
     pub(crate) fn open(model: &Model) -> Result<Self> {
-        let mut slot = Slot { session: None, used: Used::Well };
         let inner = model.inner();
-        let stop = StopSigns { shutdown: Some(inner.shutdown.clone()), ..StopSigns::default() };
-        call::on_big_stack(|| {
-            let _alone = inner.alone(&stop)?;
-            slot.make_ready(inner, &stop)
-        })?;
-        let shared = Shared { busy: AtomicBool::new(false), slot: Mutex::new(slot) };
+        let mut slot = Slot { session: None, used: Used::Well };
+        inner.call_briefly(|stop| slot.make_ready(inner, stop))?;
+        let shared = Shared { busy: AtomicBool::new(false), current: Arc::default(), slot: Mutex::new(slot) };
         Ok(Self { model: model.clone(), shared: Arc::new(shared) })
     }
 
@@ -81,8 +104,9 @@ impl Session {
             let message = "live audio comes while the request runs: use a stream";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        let run = Run::prepare(self.model.inner(), request.clone(), CancelToken::new())?;
-        self.start(run, false)?.wait()
+        let token = CancelToken::new();
+        let run = Run::prepare(self.model.inner(), request.clone(), token.clone())?;
+        self.start(run, token, false)?.wait()
     }
 
     /// Starts a request whose events are read while it runs. The stream does not borrow the session; a request that
@@ -94,7 +118,17 @@ impl Session {
         let token = CancelToken::new();
         let run = Run::prepare(self.model.inner(), request, token.clone())?;
         let input = run.live_input()?;
-        Ok(Stream::new(self.start(run, true)?, token, input))
+        Ok(Stream::new(self.start(run, token.clone(), true)?, token, input))
+    }
+
+    /// Asks the request that runs on this session now to end, see [`SessionCanceller::cancel`].
+    pub fn cancel(&self) {
+        self.canceller().cancel();
+    }
+
+    /// What cancels the requests of this session from other threads, one at a time.
+    pub fn canceller(&self) -> SessionCanceller {
+        SessionCanceller(Arc::clone(&self.shared.current))
     }
 
     /// Makes the session as good as new: it forgets everything.
@@ -103,13 +137,11 @@ impl Session {
     /// `Busy` while a stream of this session runs; what the backend says.
     pub fn reset(&mut self) -> Result<()> {
         let inner = self.model.inner();
-        let stop = StopSigns { shutdown: Some(inner.shutdown.clone()), ..StopSigns::default() };
-        let claim = self.shared.claim()?;
-        call::on_big_stack(|| {
-            let _alone = inner.alone(&stop)?;
+        let claim = self.shared.claim(None)?;
+        inner.call_briefly(|stop| {
             let mut slot = claim.slot();
             slot.used = slot.used.max(Used::Badly);
-            slot.make_ready(inner, &stop)
+            slot.make_ready(inner, stop)
         })
     }
 
@@ -119,8 +151,12 @@ impl Session {
     }
 
     /// Runs on a thread of its own.
-    fn start(&self, run: Run, listened: bool) -> Result<Running> {
-        let claim = self.shared.claim()?;
+    fn start(&self, run: Run, token: CancelToken, listened: bool) -> Result<Running> {
+        let inner = self.model.inner();
+        // Whoever waits for the engine's threads either waits for this one as well or has kept it from starting.
+        let _guest = inner.crew.guest();
+        inner.refuse_after_shutdown()?;
+        let claim = self.shared.claim(Some(token))?;
         let (channel, stop) = (Arc::new(Channel::default()), run.stop.clone());
         let outlet = Arc::clone(&channel);
         let body = move || {
@@ -129,9 +165,8 @@ impl Session {
             drop(claim);
             outlet.finish(outcome);
         };
-        let thread = std::thread::Builder::new().name("tenon-run".to_owned()).stack_size(STACK);
-        let thread = thread.spawn(body).map_err(call::no_thread)?;
-        Ok(Running::new(channel, stop, self.model.inner().patience, thread))
+        let thread = inner.log.within(|| inner.crew.spawn("tenon-run", Some(STACK), body))?;
+        Ok(Running::new(channel, stop, inner.patience, inner.log.clone(), thread))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use crate::answer::{Answer, Event};
 use crate::cancel::{CancelToken, StopSigns, stop_error};
+use crate::crew::Member;
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::LiveInput;
+use crate::log::Log;
 use crate::threads::Lease;
+use crate::wakeup::{Hook, Wakeup};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Events that may wait in the queue before the backend is made to wait. The reader takes all of them at once, so
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 const CAPACITY: usize = 128;
 /// How often a waiting thread looks at its stop signs.
 const LOOK: Duration = Duration::from_millis(10);
+
 /// A running request, read event by event. Ends with [`Event::End`] or with one error; then `None` for ever.
 ///
 /// Dropping it cancels the request and waits until the backend has ended. A backend that does not end within the
@@ -50,6 +53,44 @@ impl Stream {
                 let outcome = *outcome;
                 Some(outcome.map(|answer| Event::End(Box::new(answer))))
             }
+        }
+    }
+
+    /// Whether an event, or the end, can be read without waiting; true for ever once the end was read.
+    pub fn is_ready(&self) -> bool {
+        self.ended || self.running.is_ready()
+    }
+
+    /// Sets what is called whenever something can be read, or takes it away with `None`: for event loops, which then
+    /// read with [`Stream::next_timeout`] and a timeout of zero as long as [`Stream::is_ready`] says so.
+    ///
+    /// It is called on whatever thread brought what can be read, outside of every lock, perhaps more often than there
+    /// is something to read; and at once, on this thread, when something can be read already. It should only pass the
+    /// word on: the backend waits for it. When this returns, the hook from before is not running and never runs again,
+    /// unless it is that hook which calls this. The same holds when the stream is dropped. A backend that hangs wakes
+    /// nobody; only a read notices that the engine's patience with it is over.
+    ///
+    /// ```no_run
+    /// # use tenon::{Request, Session};
+    /// # fn example(session: &mut Session) -> tenon::Result<()> {
+    /// let (ring, bell) = std::sync::mpsc::channel();
+    /// let mut stream = session.stream(Request::generate("Once upon a time"))?;
+    /// stream.set_wakeup(Some(Box::new(move || {
+    ///     let _ = ring.send(());
+    /// })));
+    /// while bell.recv().is_ok() {
+    ///     while stream.is_ready() {
+    ///         let Some(event) = stream.next() else { return Ok(()) };
+    ///         println!("{}", event?.to_json());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_wakeup(&self, wakeup: Option<Box<dyn Fn() + Send + Sync>>) {
+        self.running.set_wakeup(wakeup);
+        if self.is_ready() {
+            self.running.channel.wakeup.call();
         }
     }
 
@@ -98,6 +139,7 @@ impl Iterator for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.running.set_wakeup(None);
         if !self.ended {
             self.token.cancel();
             self.running.abandon();
@@ -116,7 +158,8 @@ pub(crate) struct Running {
     channel: Arc<Channel>,
     stop: StopSigns,
     patience: Duration,
-    thread: Option<JoinHandle<()>>,
+    log: Log,
+    thread: Option<Member>,
     /// Since when the request is to end.
     stopped: Option<Instant>,
     /// Events that were taken out of the queue together.
@@ -131,8 +174,8 @@ pub(crate) enum Next {
 
 impl Running {
     /// `thread` ends soon after it has finished `channel`.
-    pub(crate) fn new(channel: Arc<Channel>, stop: StopSigns, patience: Duration, thread: JoinHandle<()>) -> Self {
-        Self { channel, stop, patience, thread: Some(thread), stopped: None, taken: VecDeque::new() }
+    pub(crate) fn new(channel: Arc<Channel>, stop: StopSigns, patience: Duration, log: Log, thread: Member) -> Self {
+        Self { channel, stop, patience, log, thread: Some(thread), stopped: None, taken: VecDeque::new() }
     }
 
     /// Waits for the answer of a request that nobody listens to.
@@ -170,12 +213,18 @@ impl Running {
     }
 
     fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && let Err(payload) = thread.join()
-        {
-            // The thread catches panics; dropping the payload of one that got out could panic again.
-            std::mem::forget(payload);
+        if let Some(thread) = self.thread.take() {
+            thread.join();
         }
+    }
+
+    fn set_wakeup(&self, hook: Option<Hook>) {
+        self.channel.wakeup.set(hook);
+    }
+
+    fn is_ready(&self) -> bool {
+        let lost = || self.stopped.is_some_and(|since| since.elapsed() > self.patience);
+        !self.taken.is_empty() || !self.channel.lock().is_empty() || lost()
     }
 
     /// Why the request is to end, if it was asked to longer ago than anybody should wait.
@@ -189,7 +238,7 @@ impl Running {
     fn lose(&mut self, reason: ErrorKind) -> Error {
         drop(self.thread.take());
         let message = format!("{}, and the backend does not end: its session stays busy", stop_error(reason));
-        tracing::warn!("{message}");
+        self.log.within(|| tracing::warn!("{message}"));
         Error::new(reason, message).with_detail("lost", "true")
     }
 
@@ -197,6 +246,10 @@ impl Running {
     fn abandon(&mut self) {
         self.channel.abandon();
         self.taken.clear();
+        // Dropped by a hook that the request's own thread calls: it cannot wait for itself.
+        if self.thread.as_ref().is_some_and(Member::is_this_thread) {
+            return;
+        }
         while !matches!(self.next(None), Next::End(_)) {}
     }
 }
@@ -207,6 +260,8 @@ pub(crate) struct Channel {
     state: Mutex<Queue>,
     came: Condvar,
     room: Condvar,
+    /// Called after each change that the reader waits for, never under `state`.
+    wakeup: Wakeup,
 }
 
 #[derive(Default)]
@@ -218,23 +273,31 @@ struct Queue {
     abandoned: bool,
 }
 
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.progress.is_none() && self.outcome.is_none()
+    }
+}
+
 impl Channel {
     /// The end: always has room.
     pub(crate) fn finish(&self, outcome: Result<Answer>) {
         self.lock().outcome = Some(Box::new(outcome));
         self.came.notify_all();
+        self.wakeup.call();
     }
 
     pub(crate) fn progress(&self, fraction: f32) {
         self.lock().progress = Some(fraction);
         self.came.notify_all();
+        self.wakeup.call();
     }
 
     /// Waits for something to come and takes all events; the outcome when there is nothing else left.
     fn take(&self, wait: Duration, taken: &mut VecDeque<Event>) -> Option<Box<Result<Answer>>> {
-        let empty = |queue: &mut Queue| queue.events.is_empty() && queue.progress.is_none() && queue.outcome.is_none();
         let queue = self.lock();
-        let mut queue = self.came.wait_timeout_while(queue, wait, empty).unwrap_or_else(PoisonError::into_inner).0;
+        let waited = self.came.wait_timeout_while(queue, wait, |queue| queue.is_empty());
+        let mut queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         taken.extend(queue.progress.take().map(Event::Progress));
         if !queue.events.is_empty() {
             taken.append(&mut queue.events);
@@ -265,6 +328,7 @@ impl Channel {
         queue.events.push_back(event);
         drop(queue);
         self.came.notify_one();
+        self.wakeup.call();
         None
     }
 

@@ -134,6 +134,19 @@ fn a_run_that_never_ends_is_left_behind_and_the_host_goes_on() {
     is_well(&mut session);
 }
 
+#[test]
+fn a_thread_that_was_left_behind_counts_until_it_has_ended_after_all() {
+    let home = Home::with_faulty();
+    let engine = home.builder().patience(Duration::from_millis(300)).build().unwrap();
+    let mut session = engine.load("faulty", Load::new()).unwrap().session().unwrap();
+    let hang = Request::generate("x").options(options(r#"{"fault": "hang", "seconds": 3}"#));
+    let error = session.run(&hang.deadline(Duration::from_millis(200))).unwrap_err();
+    assert_eq!(error.detail("lost"), Some("true"));
+    let error = engine.shutdown_within(Duration::from_millis(10)).unwrap_err();
+    assert_eq!((error.kind(), error.detail("threads")), (ErrorKind::Timeout, Some("1")));
+    engine.shutdown_within(Duration::from_secs(60)).unwrap();
+}
+
 fn loaded(fault: &str) -> Result<Model, Error> {
     let home = Home::with_faulty();
     home.engine().load("faulty", Load::new().options(options(&format!(r#"{{"fault": "{fault}"}}"#))))

@@ -200,7 +200,7 @@ fn an_answer_says_where_it_comes_from() {
     let from = answer.provenance;
     assert_eq!((from.model.as_str(), from.plugin.as_str()), ("filed", "echo"));
     assert_eq!(from.files[0].sha256, tenon::Digest::of(b"weights").to_string());
-    assert_eq!(from.plugin_sha256, model.backend().digest().to_string());
+    assert_eq!(from.plugin_sha256, model.backend().digest().unwrap().to_string());
     assert_eq!(from.plugin_version, model.backend().version());
     assert_eq!(from.load_options.get("delay_ms"), Some(&0.into()));
     let threads = from.options.get("threads").and_then(|threads| threads.as_u64()).unwrap();
@@ -316,4 +316,23 @@ fn several_engines_share_a_process() {
     assert_eq!(a.run(&Request::generate("a")).unwrap().text, "a");
     drop((first, a));
     assert_eq!(b.run(&Request::generate("b")).unwrap().text, "b");
+}
+
+#[test]
+fn a_request_is_filled_step_by_step() {
+    let mut request = Request::chat(Vec::new());
+    if let Input::Messages(messages) = request.input_mut() {
+        messages.push(message(Role::User, "a b c"));
+    }
+    request.set_options(options(r#"{"max_tokens": 2}"#));
+    let mut session = Home::with_echo().session("echo");
+    assert_eq!(session.run(&request).unwrap().text, "a b ");
+    request.set_preset(Some("slow".to_owned()));
+    assert_eq!(session.run(&request).unwrap_err().kind(), ErrorKind::NotFound);
+    request.set_preset(None);
+    request.set_deadline(Some(Duration::ZERO));
+    assert_eq!(session.run(&request).unwrap_err().kind(), ErrorKind::Deadline);
+    request.set_deadline(None);
+    request.set_input(Input::Messages(vec![message(Role::User, "other")]));
+    assert_eq!(session.run(&request).unwrap().text, "other");
 }

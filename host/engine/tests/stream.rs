@@ -1,8 +1,10 @@
 //! Streams: order, back-pressure, cancel at any moment, live audio, and what happens when nobody listens any more.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tenon::{Answer, AudioSource, Error, ErrorKind, Event, Options, Request, Session, Stream};
-use tenon_testkit::Home;
+use tenon::{Answer, AudioSource, Error, ErrorKind, Event, Load, Options, Request, Session, Stream};
+use tenon_testkit::{Home, wav};
 
 fn options(json: &str) -> Options {
     Options::from_json(json).unwrap()
@@ -236,4 +238,171 @@ fn live_input_keeps_its_format_and_belongs_to_live_requests() {
     let stream = session.stream(Request::generate("x")).unwrap();
     assert!(stream.input().is_none());
     assert_eq!(stream.push_audio(&[0.0], 16_000, 1).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_wakeup_comes_for_everything_that_can_be_read() {
+    let mut session = Home::with_echo().session("echo");
+    let (ring, bell) = std::sync::mpsc::channel();
+    let mut stream = session.stream(Request::generate(prompt(1000))).unwrap();
+    stream.set_wakeup(Some(Box::new(move || {
+        let _ = ring.send(());
+    })));
+    let mut events = Vec::new();
+    while !matches!(events.last(), Some(Event::End(_))) {
+        bell.recv_timeout(Duration::from_secs(60)).unwrap();
+        while stream.is_ready() && !matches!(events.last(), Some(Event::End(_))) {
+            events.push(stream.next_timeout(Duration::ZERO).unwrap().unwrap());
+        }
+    }
+    assert_eq!(events.len(), 1001);
+    assert!(stream.is_ready() && stream.next().is_none());
+}
+
+#[test]
+fn a_wakeup_is_called_at_once_when_something_waits_already() {
+    let mut session = Home::with_echo().session("echo");
+    let mut stream = session.stream(Request::generate("a b")).unwrap();
+    let calls = |stream: &Stream| {
+        let (called, this) = (Arc::new(AtomicUsize::new(0)), std::thread::current().id());
+        let counts = Arc::clone(&called);
+        stream.set_wakeup(Some(Box::new(move || {
+            counts.fetch_add(usize::from(std::thread::current().id() == this), Ordering::SeqCst);
+        })));
+        stream.set_wakeup(None);
+        assert_eq!(Arc::strong_count(&called), 1);
+        called.load(Ordering::SeqCst)
+    };
+    while !stream.is_ready() {
+        std::thread::yield_now();
+    }
+    assert_eq!(calls(&stream), 1);
+    // What was taken out of the queue together waits as well.
+    stream.next().unwrap().unwrap();
+    while stream.is_ready() {
+        assert_eq!(calls(&stream), 1);
+        if stream.next().is_none() {
+            break;
+        }
+    }
+    assert_eq!(calls(&stream), 1);
+}
+
+#[test]
+fn no_wakeup_comes_once_it_was_taken_away_or_its_stream_is_gone() {
+    let mut session = Home::with_faulty().session("faulty");
+    for dropped in [false, true] {
+        let request = Request::generate("x").options(options(r#"{"fault": "flood"}"#));
+        let mut stream = Some(session.stream(request).unwrap());
+        let hook = Arc::new(());
+        let held = Arc::clone(&hook);
+        let set = |wakeup| stream.as_ref().unwrap().set_wakeup(wakeup);
+        set(Some(Box::new(move || {
+            let _inside = &held;
+            std::thread::sleep(Duration::from_micros(100));
+        })));
+        std::thread::sleep(Duration::from_millis(2));
+        match dropped {
+            true => drop(stream.take()),
+            false => set(None),
+        }
+        // The hook itself is gone, and nobody can call it.
+        assert_eq!(Arc::strong_count(&hook), 1);
+        drop(stream);
+    }
+    assert_eq!(session.run(&Request::generate("x")).unwrap().text, "all is well");
+}
+
+#[test]
+fn a_session_cancels_what_runs_on_it_now_and_nothing_later() {
+    let mut session = Home::with_echo().session("echo");
+    let slow = Request::generate("a b c").options(options(r#"{"delay_ms": 10000}"#));
+    session.cancel();
+    answers(&mut session);
+    let mut stream = session.stream(slow.clone()).unwrap();
+    session.cancel();
+    assert_eq!(read(&mut stream).1.unwrap_err().kind(), ErrorKind::Cancelled);
+    answers(&mut session);
+    let canceller = session.canceller();
+    let error = std::thread::scope(|scope| {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let over = Arc::clone(&ended);
+        scope.spawn(move || {
+            while over.load(Ordering::SeqCst) == 0 {
+                canceller.clone().cancel();
+                std::thread::yield_now();
+            }
+        });
+        let error = session.run(&slow).unwrap_err();
+        ended.store(1, Ordering::SeqCst);
+        error
+    });
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    answers(&mut session);
+    let canceller = session.canceller();
+    drop(session);
+    canceller.cancel();
+}
+
+#[test]
+fn events_are_json_objects_with_a_type() {
+    let mut session = Home::with_echo().session("echo");
+    let asked = options(r#"{"tokens": true}"#);
+    let mut json = |request: Request| -> Vec<serde_json::Value> {
+        let events = session.stream(request).unwrap().map(|event| event.unwrap().to_json());
+        events.map(|event| serde_json::from_str(&event).unwrap()).collect()
+    };
+    let lines = json(Request::generate("hi").options(asked));
+    assert_eq!(lines[0]["type"], "token");
+    assert_eq!(lines[0]["token"]["text"], "hi");
+    assert_eq!(lines[1], serde_json::json!({"type": "text", "text": "hi"}));
+    assert_eq!((&lines[2]["type"], &lines[2]["answer"]["text"]), (&"end".into(), &"hi".into()));
+    let lines = json(Request::transcribe(AudioSource::mono(vec![0.1; 16_000], 16_000)));
+    assert_eq!(lines[0], serde_json::json!({"type": "language", "language": lines[0]["language"]}));
+    assert_eq!((&lines[1]["type"], &lines[1]["segment"]["end_us"]), (&"segment".into(), &1_000_000.into()));
+    let lines = json(Request::embed(vec!["x".to_owned()]));
+    assert_eq!((&lines[0]["type"], &lines[0]["index"]), (&"embedding".into(), &0.into()));
+    assert_eq!(lines[0]["values"].as_array().map(Vec::len), Some(8));
+    assert_eq!(Event::Progress(0.5).to_json(), r#"{"type":"progress","fraction":0.5}"#);
+    let answer = session.run(&Request::generate("hi")).unwrap();
+    assert_eq!(answer.to_json(), serde_json::to_string(&answer).unwrap());
+}
+
+#[test]
+fn shutting_down_waits_for_streams_that_nobody_reads() {
+    let home = Home::with_echo();
+    let engine = home.engine();
+    let mut session = engine.load("echo", Load::new()).unwrap().session().unwrap();
+    let slow = options(r#"{"delay_ms": 60000}"#);
+    // More audio than fits between the decoder and a backend that does not take it.
+    let file = wav(&vec![0.5; 8_000 * 40], 8_000);
+    let mut stream = session.stream(Request::transcribe(AudioSource::Bytes(file.into())).options(slow)).unwrap();
+    assert!(matches!(stream.next().unwrap().unwrap(), Event::Language(_)));
+    engine.shutdown_within(Duration::from_secs(60)).unwrap();
+    assert_eq!(read(&mut stream).1.unwrap_err().kind(), ErrorKind::Shutdown);
+    assert_eq!(session.run(&Request::generate("x")).unwrap_err().kind(), ErrorKind::Shutdown);
+    assert_eq!(session.stream(Request::generate("x")).unwrap_err().kind(), ErrorKind::Shutdown);
+    engine.shutdown_within(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_source_that_hangs_is_left_behind_and_joined_when_it_lets_go() {
+    struct Hangs(std::sync::mpsc::Receiver<()>);
+    impl std::io::Read for Hangs {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            assert!(self.0.recv().is_err());
+            Ok(0)
+        }
+    }
+    let home = Home::with_echo();
+    let engine = home.engine();
+    let mut session = engine.load("echo", Load::new()).unwrap().session().unwrap();
+    let (let_go, hangs) = std::sync::mpsc::channel();
+    let request = Request::transcribe(AudioSource::reader(Hangs(hangs))).deadline(Duration::from_millis(20));
+    assert_eq!(session.run(&request).unwrap_err().kind(), ErrorKind::Deadline);
+    answers(&mut session);
+    let error = engine.shutdown_within(Duration::from_millis(20)).unwrap_err();
+    assert_eq!((error.kind(), error.detail("threads")), (ErrorKind::Timeout, Some("1")));
+    drop(let_go);
+    engine.shutdown_within(Duration::from_secs(60)).unwrap();
 }

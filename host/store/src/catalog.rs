@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What the manifest folders hold. A broken manifest hides no good one but that of its own name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     folders: Vec<PathBuf>,
     entries: Vec<Entry>,
@@ -16,11 +16,11 @@ pub struct Catalog {
 }
 
 /// One manifest file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     /// Name of the model: the stem of the file.
     pub name: String,
-    /// The file.
+    /// The file, or what stands for it where the manifest lies in none.
     pub path: PathBuf,
     /// What it says, or what is wrong with it.
     pub manifest: Result<Manifest>,
@@ -42,6 +42,13 @@ impl Entry {
     pub fn read(path: &Path) -> Self {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Self { name, path: path.to_owned(), manifest: Manifest::read(path) }
+    }
+
+    /// Reads the text of a manifest that lies in no file; `origin` is what errors call it. A broken one has no name.
+    pub fn of_text(text: &str, origin: &Path) -> Self {
+        let manifest = Manifest::parse_text(text, origin).map_err(|diagnostics| ErrorKind::Manifest { diagnostics });
+        let name = manifest.as_ref().map(|manifest| manifest.name.clone()).unwrap_or_default();
+        Self { name, path: origin.to_owned(), manifest: manifest.map_err(Error::from) }
     }
 
     /// Everything that is wrong with the text of the manifest.
@@ -85,7 +92,10 @@ impl Catalog {
             Some(hidden) if hidden.name == entry.name => {
                 let (name, by) = (entry.name.clone(), entry.path.clone());
                 let hidden = std::mem::replace(hidden, entry);
-                self.shadowed.push(Shadowed { name, path: hidden.path, by });
+                // Read again, it hides nothing but its own past.
+                if hidden.path != by {
+                    self.shadowed.push(Shadowed { name, path: hidden.path, by });
+                }
             }
             _ => self.entries.insert(at, entry),
         }

@@ -74,8 +74,16 @@ impl Ledger {
         self.folder.join("verified.ledger")
     }
 
-    /// What is remembered now. Anything that cannot be read is not remembered.
+    /// Without this, whoever names no folder would find a ledger in the current one.
+    fn has_folder(&self) -> bool {
+        !self.folder.as_os_str().is_empty()
+    }
+
+    /// What is remembered now. Anything that cannot be read is not remembered, and nothing is without a folder.
     pub(crate) fn rows(&self) -> Arc<Rows> {
+        if !self.has_folder() {
+            return Arc::default();
+        }
         let Ok(file) = File::open(self.path()) else { return Arc::default() };
         let Ok(identity) = Identity::of(&file) else { return Arc::default() };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,6 +99,9 @@ impl Ledger {
 
     /// Remembers rows, with those of other processes. Readers see the old file or the new one, never a part.
     pub(crate) fn remember(&self, seen: &[(Identity, Seen)]) -> io::Result<()> {
+        if !self.has_folder() {
+            return Ok(());
+        }
         make_private_folder(&self.folder)?;
         let lock = private_file(&self.folder.join("verified.lock"), OpenOptions::new().write(true).create(true))?;
         wait_for(&lock)?;
@@ -247,6 +258,14 @@ mod tests {
         ledger.remember(&[(identity(3), seen(3))]).unwrap();
         let rows = Ledger::in_folder(folder.path().join("a/b")).rows();
         assert_eq!((rows.len(), rows[&identity(2)]), (3, seen(2)));
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_remembered() {
+        let ledger = Ledger::in_folder(PathBuf::new());
+        ledger.remember(&[(identity(1), seen(1))]).unwrap();
+        assert!(ledger.rows().is_empty());
+        assert!(!Path::new("verified.ledger").exists());
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Environment {
     pub variables: BTreeMap<String, OsString>,
     /// The running program, links resolved.
     pub executable: Option<PathBuf>,
+    /// The library that the engine lies in, links resolved, where it is not the program itself.
+    pub library: Option<PathBuf>,
     /// Tells whether a folder exists.
     pub is_folder: fn(&Path) -> bool,
 }
@@ -53,8 +55,14 @@ impl Environment {
             os: Os::here(),
             variables: variables.collect(),
             executable: executable.map(|path| std::fs::canonicalize(&path).unwrap_or(path)),
+            library: None,
             is_folder: Path::is_dir,
         }
+    }
+
+    /// The files that a checkout or an installation may lie around.
+    fn homes(&self) -> impl Iterator<Item = &PathBuf> {
+        self.executable.iter().chain(&self.library)
     }
 
     /// A variable that is set to something.
@@ -111,7 +119,7 @@ pub struct Locations {
 
 impl Locations {
     /// The standard places: those named by the environment, then a checkout or an installation around the running
-    /// program, then the user's, then the system's.
+    /// program or else the engine's library, then the user's, then the system's.
     pub fn standard(environment: &Environment) -> Self {
         let named = Place {
             manifests: environment.folders("TENON_MANIFESTS"),
@@ -277,16 +285,20 @@ fn checkout_around(environment: &Environment) -> Option<PathBuf> {
         let has = environment.is_folder;
         has(&folder.join("manifests")) && has(&folder.join("plugins").join("native"))
     };
-    environment.executable.as_ref()?.ancestors().skip(1).find(is_checkout).map(Path::to_owned)
+    environment.homes().find_map(|file| file.ancestors().skip(1).find(is_checkout)).map(Path::to_owned)
 }
 
-/// The prefix that the program is installed under, as `bin/` of it.
+/// The prefix that the program is installed under as `bin/` of it, or the library as `lib/` of it.
 fn installation_around(environment: &Environment) -> Option<PathBuf> {
-    let folder = environment.executable.as_ref()?.parent()?;
-    let prefix = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "bin"))?;
-    let has = environment.is_folder;
-    let installed = has(&prefix.join("share").join("tenon")) || has(&prefix.join("lib").join("tenon").join("plugins"));
-    installed.then(|| prefix.to_owned())
+    environment.homes().find_map(|file| {
+        let folder = file.parent()?;
+        let named = |names: &[&str]| folder.file_name().is_some_and(|name| names.iter().any(|known| name == *known));
+        let prefix = folder.parent().filter(|_| named(&["bin", "lib", "lib64"]))?;
+        let has = environment.is_folder;
+        let installed =
+            has(&prefix.join("share").join("tenon")) || has(&prefix.join("lib").join("tenon").join("plugins"));
+        installed.then(|| prefix.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -295,7 +307,13 @@ mod tests {
 
     fn environment(os: Os, executable: &str, variables: &[(&str, &str)], is_folder: fn(&Path) -> bool) -> Environment {
         let variables = variables.iter().map(|(name, value)| (name.to_string(), OsString::from(value)));
-        Environment { os, variables: variables.collect(), executable: Some(executable.into()), is_folder }
+        Environment {
+            os,
+            variables: variables.collect(),
+            executable: Some(executable.into()),
+            library: None,
+            is_folder,
+        }
     }
 
     fn paths(paths: &[&str]) -> Vec<PathBuf> {
@@ -385,6 +403,16 @@ mod tests {
         assert_eq!(found.plugins[0], Path::new("/opt/tenon/lib/tenon/plugins"));
         assert_eq!(found.models[0], Path::new("/opt/tenon/share/tenon/models"));
         assert_eq!(found.downloads, Path::new("/h/.local/share/tenon/models"));
+    }
+
+    #[test]
+    fn a_program_elsewhere_finds_what_was_installed_with_the_library() {
+        let is_folder = |path: &Path| path == Path::new("/opt/tenon/share/tenon");
+        let program = environment(Os::Linux, "/home/a/app", &[("HOME", "/h")], is_folder);
+        let found =
+            Locations::standard(&Environment { library: Some("/opt/tenon/lib/libtenon.so.0.1".into()), ..program });
+        assert_eq!(found.plugins[0], Path::new("/opt/tenon/lib/tenon/plugins"));
+        assert_eq!(found.models[0], Path::new("/opt/tenon/share/tenon/models"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tenon_tasks::{FileRole, Options, Schema};
 
+use read::Naming;
+
 pub use keys::manifest_schema;
 
 /// Which files make a model, which backend runs it, and how.
@@ -156,14 +158,20 @@ impl Manifest {
         let limit = read::LONGEST_MANIFEST as u64 + 1;
         let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
         file.take(limit).read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
-        read::manifest_of_bytes(&bytes, path).map_err(|diagnostics| ErrorKind::Manifest { diagnostics }.into())
+        read::manifest_of_bytes(&bytes, path, Naming::ByFile)
+            .map_err(|diagnostics| ErrorKind::Manifest { diagnostics }.into())
     }
 
     /// Reads the text of a manifest, or says everything that is wrong with it, in the order of the text.
     ///
     /// `path` stands in the messages, and the stem of its file must be the manifest's name.
     pub fn parse(text: &str, path: &Path) -> std::result::Result<Self, Vec<Diagnostic>> {
-        read::manifest_of_bytes(text.as_bytes(), path)
+        read::manifest_of_bytes(text.as_bytes(), path, Naming::ByFile)
+    }
+
+    /// As [`Manifest::parse`], for a text that lies in no file: `origin` only stands in the messages.
+    pub fn parse_text(text: &str, origin: &Path) -> std::result::Result<Self, Vec<Diagnostic>> {
+        read::manifest_of_bytes(text.as_bytes(), origin, Naming::Free)
     }
 
     /// The options of a preset.

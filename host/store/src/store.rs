@@ -2,10 +2,11 @@
 //! where the ledger does not know them.
 
 use crate::identity::Identity;
-use crate::ledger::{self, Ledger, Rows};
-use crate::verify::{Found, hash_all};
+use crate::ledger::{self, Ledger, Rows, Seen};
+use crate::verify::{Found, hash_all, hash_one};
 use crate::{
-    Error, ErrorKind, How, Locations, Manifest, ManifestFile, Progress, Result, VerifiedFile, VerifyMode, beneath,
+    Digest, Error, ErrorKind, How, Locations, Manifest, ManifestFile, Progress, Result, VerifiedFile, VerifyMode,
+    beneath,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -103,6 +104,20 @@ impl Store {
         self.settle(found, mode, progress)
     }
 
+    /// The SHA-256 of an open file that no manifest names, such as a plugin. `path` is where it lies, for errors.
+    ///
+    /// Where the ledger knows this very version of the file by the `wanted` digest, that is the answer, except in
+    /// [`VerifyMode::Always`]. Else the file is hashed, in every mode.
+    pub fn digest_of(&self, file: &File, path: &Path, wanted: Digest, mode: VerifyMode) -> Result<Digest> {
+        let identity = Identity::of(file).map_err(|error| Error::io(path, "look at", error))?;
+        if mode != VerifyMode::Always && is_known_good(&identity, wanted, &self.ledger.rows()) {
+            return Ok(wanted);
+        }
+        let seen = hash_one(file, path, &identity)?;
+        self.remember(&[(identity, seen)]);
+        Ok(seen.digest)
+    }
+
     /// Hashes what has to be, and puts the outcomes in order.
     fn settle(
         &self,
@@ -144,12 +159,16 @@ impl Store {
             Ok(outcomes) => outcomes,
             Err(error) => return VecDeque::from([Err(error)]),
         };
+        self.remember(&rows);
+        results.into()
+    }
+
+    fn remember(&self, rows: &[(Identity, Seen)]) {
         if !rows.is_empty()
-            && let Err(error) = self.ledger.remember(&rows)
+            && let Err(error) = self.ledger.remember(rows)
         {
             tracing::warn!(%error, "cannot write the ledger; files will be hashed again at the next start");
         }
-        results.into()
     }
 
     fn find_or_say<'m>(&self, manifest: &Manifest, wanted: &'m ManifestFile) -> Result<Option<Found<'m>>> {
@@ -210,12 +229,13 @@ fn how_without_hashing(found: &Found<'_>, mode: VerifyMode, rows: &Rows) -> Opti
     match mode {
         VerifyMode::Always => None,
         VerifyMode::Never => Some(How::NotChecked),
-        VerifyMode::Cached => {
-            let seen = rows.get(&found.identity)?;
-            let good = seen.digest == found.wanted.sha256 && seen.is_believed(&found.identity, ledger::now());
-            good.then_some(How::Ledger)
-        }
+        VerifyMode::Cached => is_known_good(&found.identity, found.wanted.sha256, rows).then_some(How::Ledger),
     }
+}
+
+/// Whether this version of a file was seen to have the wanted digest.
+fn is_known_good(identity: &Identity, wanted: Digest, rows: &Rows) -> bool {
+    rows.get(identity).is_some_and(|seen| seen.digest == wanted && seen.is_believed(identity, ledger::now()))
 }
 
 /// Whether this version of the file was seen to have another digest. That is believed at once: the worst that a

@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 /// When the files of a model are hashed.
@@ -151,7 +152,7 @@ impl Found<'_> {
     /// Hashes the file. What was seen is worth remembering whether or not it is what was wanted.
     fn hash(self, watch: &Watch) -> (Result<VerifiedFile>, Option<(Identity, Seen)>) {
         let at = ledger::now();
-        let hashed = match self.hash_unchanged(watch) {
+        let hashed = match hash_unchanged(&self.file, &self.path, &self.identity, watch) {
             Ok(hashed) => hashed,
             Err(error) => return (Err(error), None),
         };
@@ -162,19 +163,25 @@ impl Found<'_> {
         let kind = ErrorKind::HashMismatch { path: self.path, expected: self.wanted.sha256, actual: hashed };
         (Err(kind.into()), row)
     }
+}
 
-    /// The digest of the file, if nobody wrote to it meanwhile.
-    fn hash_unchanged(&self, watch: &Watch) -> Result<Digest> {
-        let hashed = hash_reader(&mut &self.file, &mut |count| watch.advance(count)).map_err(|error| {
-            if watch.is_cancelled() { ErrorKind::Cancelled.into() } else { Error::io(&self.path, "read", error) }
-        })?;
-        let after = Identity::of(&self.file).map_err(|error| Error::io(&self.path, "look at", error))?;
-        if after != self.identity || hashed.size != self.identity.size {
-            return Err(ErrorKind::Changed { path: self.path.clone() }.into());
-        }
-        (&self.file).rewind().map_err(|error| Error::io(&self.path, "read", error))?;
-        Ok(hashed.digest)
+/// The digest of an open file that stands at its start, if nobody wrote to it meanwhile. It stands there again.
+fn hash_unchanged(mut file: &File, path: &Path, identity: &Identity, watch: &Watch) -> Result<Digest> {
+    let hashed = hash_reader(&mut file, &mut |count| watch.advance(count)).map_err(|error| {
+        if watch.is_cancelled() { ErrorKind::Cancelled.into() } else { Error::io(path, "read", error) }
+    })?;
+    let after = Identity::of(file).map_err(|error| Error::io(path, "look at", error))?;
+    if after != *identity || hashed.size != identity.size {
+        return Err(ErrorKind::Changed { path: path.to_owned() }.into());
     }
+    file.rewind().map_err(|error| Error::io(path, "read", error))?;
+    Ok(hashed.digest)
+}
+
+/// Hashes one open file on this thread, and says what is worth remembering of it.
+pub(crate) fn hash_one(file: &File, path: &Path, identity: &Identity) -> Result<Seen> {
+    let at = ledger::now();
+    hash_unchanged(file, path, identity, &Watch::default()).map(|digest| Seen { digest, at })
 }
 
 /// What the hashing threads and the caller's thread share.
@@ -210,11 +217,6 @@ pub(crate) fn hash_all(
         return Ok(Outcomes::default());
     }
     let total = files.iter().map(|found| found.identity.size).sum();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.clamp(1, files.len()))
-        .thread_name(|index| format!("tenon-hash-{index}"))
-        .build()
-        .map_err(|error| Error::io(&files[0].path, "start threads to read", std::io::Error::other(error)))?;
     let watch = Watch::default();
     let mut tell = |watch: &Watch| {
         let done = watch.done.load(Ordering::Relaxed).min(total);
@@ -223,25 +225,47 @@ pub(crate) fn hash_all(
         }
     };
     tell(&watch);
-    let (finish, finished) = channel();
-    let (results, rows): (Vec<_>, Vec<_>) = pool
-        .in_place_scope(|scope| {
-            let watch = &watch;
-            scope.spawn(move |_| {
-                let outcomes: Vec<_> = files.into_par_iter().map(|found| found.hash(watch)).collect();
-                let _ = finish.send(outcomes);
-            });
-            loop {
-                match finished.recv_timeout(TICK) {
-                    Ok(outcomes) => break outcomes,
-                    Err(RecvTimeoutError::Timeout) => tell(watch),
-                    // The thread panicked; the scope passes it on.
-                    Err(RecvTimeoutError::Disconnected) => break Vec::new(),
-                }
-            }
-        })
-        .into_iter()
-        .unzip();
+    let outcomes = in_parallel(files, threads, |found| found.hash(&watch), TICK, || tell(&watch))?;
     tell(&watch);
+    let (results, rows): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
     Ok((results, rows.into_iter().flatten().collect()))
+}
+
+/// Does `work` for all files on a pool of up to `threads` threads, and `meanwhile` on this one every `tick`. Every thread
+/// has been joined when this returns, which dropping a pool of rayon's does not do by itself.
+fn in_parallel<T: Send>(
+    files: Vec<Found<'_>>,
+    threads: usize,
+    work: impl Fn(Found<'_>) -> T + Sync,
+    tick: Duration,
+    mut meanwhile: impl FnMut(),
+) -> Result<Vec<T>> {
+    let path = files[0].path.clone();
+    let mut workers = Vec::new();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.clamp(1, files.len())).spawn_handler(|thread| {
+        let name = format!("tenon-hash-{}", thread.index());
+        workers.push(thread::Builder::new().name(name).spawn(|| thread.run())?);
+        Ok(())
+    });
+    let pool = pool.build().map_err(|error| Error::io(&path, "start threads to read", std::io::Error::other(error)))?;
+    let (finish, finished) = channel();
+    let outcomes = pool.in_place_scope(|scope| {
+        let work = &work;
+        scope.spawn(move |_| {
+            let _ = finish.send(files.into_par_iter().map(work).collect());
+        });
+        loop {
+            match finished.recv_timeout(tick) {
+                Ok(outcomes) => break outcomes,
+                Err(RecvTimeoutError::Timeout) => meanwhile(),
+                // The work panicked; the scope passes it on.
+                Err(RecvTimeoutError::Disconnected) => break Vec::new(),
+            }
+        }
+    });
+    drop(pool);
+    for worker in workers {
+        worker.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+    }
+    Ok(outcomes)
 }

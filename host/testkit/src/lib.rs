@@ -6,6 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+mod lines;
+mod tools;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,9 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use tempfile::TempDir;
 use tenon::{Digest, Engine, EngineBuilder, Load, Model, Session};
+
+pub use lines::Lines;
+pub use tools::{installed, skip};
 
 /// A plugin that was built and is not sealed yet.
 #[derive(Clone, Debug)]
@@ -47,6 +53,18 @@ pub fn c_example() -> Option<Built> {
 /// The example in C++17; `None`, with a line on standard error, where there is no C++ compiler.
 pub fn cpp_example() -> Option<Built> {
     compiled("c++", "plugin-cpp", "cpp_example.cpp", "cpp-example", &["-std=c++17"])
+}
+
+/// The C library, whose name for the dynamic linker is another: see [`soname`].
+pub fn libtenon() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| cargo_build(&["tenon-capi"])["tenon"].clone()).clone()
+}
+
+/// The file name that programs linked with [`libtenon`] look for.
+pub fn soname() -> String {
+    let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    if major == "0" { format!("libtenon.so.0.{minor}") } else { format!("libtenon.so.{major}") }
 }
 
 fn cargo_plugin(id: &str) -> Built {

@@ -80,8 +80,8 @@ fn to_json(engine: &Engine, entry: &ModelEntry) -> Value {
 
 /// The first digits of the digest of the model's first file, which is the model itself.
 fn id(engine: &Engine, entry: &ModelEntry) -> String {
-    let manifest = engine.manifest(&entry.name).ok();
-    let file = manifest.and_then(|manifest| manifest.files.first());
+    let catalog = engine.catalog();
+    let file = catalog.get(&entry.name).ok().and_then(|manifest| manifest.files.first());
     file.map(|file| file.sha256.short()).unwrap_or_default()
 }
 

@@ -111,7 +111,7 @@ fn info_page(backend: &Backend) -> String {
         ("engine", description.engine.clone()),
         ("build", backend.build_info().to_owned()),
         ("library", backend.path().display().to_string()),
-        ("sha256", backend.digest().to_string()),
+        ("sha256", backend.digest().map(|digest| digest.to_string()).unwrap_or_default()),
         ("can", capabilities(backend).join(" ")),
         ("audio", description.audio.map(|audio| format!("{} Hz, mono", audio.rate)).unwrap_or_default()),
     ];

@@ -140,10 +140,12 @@ impl Talk<'_> {
         let mut ends_line = true;
         for event in session.stream(request)? {
             let event = event.inspect_err(|_| end_line(out, ends_line))?;
+            if self.args.jsonl {
+                out.json_line(&event.to_value())?;
+            }
             match event {
                 Event::End(end) => answer = Some(*end),
-                event if self.args.jsonl => print_event(out, &event)?,
-                Event::Text(text) if !out.json => {
+                Event::Text(text) if !out.json && !self.args.jsonl => {
                     ends_line = text.ends_with('\n');
                     out.text(&text)?;
                 }
@@ -151,9 +153,7 @@ impl Talk<'_> {
             }
         }
         let answer = answer.ok_or_else(|| Failure::new(ErrorKind::Internal, "no answer came"))?;
-        if self.args.jsonl {
-            out.json_line(&json!({"event": "end", "answer": answer}))?;
-        } else if !out.json && (!ends_line || answer.text.is_empty()) {
+        if !out.json && !self.args.jsonl && (!ends_line || answer.text.is_empty()) {
             out.line("")?;
         }
         self.remarks(&answer);
@@ -210,17 +210,6 @@ fn end_line(out: &Output, ends_line: bool) {
 /// A message of a conversation.
 pub fn message(role: Role, content: &str) -> Message {
     Message { role, content: content.to_owned() }
-}
-
-fn print_event(out: &Output, event: &Event) -> Outcome {
-    let line = match event {
-        Event::Text(text) => json!({"event": "text", "text": text}),
-        Event::Token(token) => json!({"event": "token", "token": token}),
-        Event::Progress(fraction) => json!({"event": "progress", "fraction": fraction}),
-        Event::Note(note) => json!({"event": "note", "note": note}),
-        _ => return Ok(()),
-    };
-    out.json_line(&line)
 }
 
 /// The lines of `ollama run --verbose`.

@@ -16,9 +16,9 @@ pub fn run(context: &Context, args: &Show) -> Outcome {
     }
     let manifest = context.engine()?.manifest(&args.model)?;
     if context.out.json {
-        return context.out.json(&to_json(&entry, manifest));
+        return context.out.json(&to_json(&entry, &manifest));
     }
-    context.out.text(&page(&entry, manifest))
+    context.out.text(&page(&entry, &manifest))
 }
 
 fn page(entry: &ModelEntry, manifest: &Manifest) -> String {

@@ -288,7 +288,7 @@ impl Job<'_> {
         }
         let document = document(&name, answer);
         if self.args.jsonl {
-            out.json_line(&json!({"event": "end", "answer": document}))?;
+            out.json_line(&json!({"type": "end", "answer": document}))?;
         }
         let language = answer.language.as_ref().map(|language| language.code.as_str());
         let transcript = Transcript {
@@ -360,14 +360,16 @@ fn coloured(out: &Output, segment: &Segment) -> String {
     tokens.collect()
 }
 
+/// An event with the name of its file, and a segment as it stands in the document.
 fn event_line(file: &str, event: &Event) -> Option<Value> {
-    Some(match event {
-        Event::Segment(segment) => json!({"event": "segment", "file": file, "segment": segment_json(segment)}),
-        Event::Language(language) => json!({"event": "language", "file": file, "language": language}),
-        Event::Progress(fraction) => json!({"event": "progress", "file": file, "fraction": fraction}),
-        Event::Note(note) => json!({"event": "note", "file": file, "note": note}),
+    let mut line = event.to_value();
+    match event {
+        Event::Segment(segment) => line["segment"] = segment_json(segment),
+        Event::Language(_) | Event::Progress(_) | Event::Note(_) => {}
         _ => return None,
-    })
+    }
+    line["file"] = file.into();
+    Some(line)
 }
 
 /// Tenon's own JSON of a transcript. Times are seconds.

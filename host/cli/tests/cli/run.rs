@@ -81,7 +81,7 @@ fn events_and_counts_are_there_for_the_asking() {
     let lines = tenon.run(&["run", "talk", "--jsonl", "--tokens", "a b"]).json_lines();
     let text: String = lines.iter().filter_map(|line| line["text"].as_str()).collect();
     assert_eq!(text, "a b");
-    assert!(lines.iter().any(|line| line["event"] == "token"));
+    assert!(lines.iter().any(|line| line["type"] == "token"));
     assert_eq!(lines.last().unwrap()["answer"]["text"], "a b");
     let ran = tenon.run(&["run", "talk", "--verbose", "a b"]);
     for line in ["total duration: ", "load duration: ", "prompt eval count:    2 token(s)", "eval rate: "] {

@@ -142,7 +142,7 @@ fn the_error_of_a_single_input_is_that_of_the_command() {
 fn events_come_as_lines_of_json() {
     let tenon = Tenon::new();
     let lines = tenon.run(&["transcribe", "-m", "speech", "--jsonl", "a.wav"]).json_lines();
-    let names: Vec<&str> = lines.iter().filter_map(|line| line["event"].as_str()).collect();
+    let names: Vec<&str> = lines.iter().filter_map(|line| line["type"].as_str()).collect();
     assert_eq!(names.iter().filter(|name| **name == "segment").count(), 3);
     assert!(names.contains(&"language"));
     assert_eq!(names.last(), Some(&"end"));

@@ -7,6 +7,7 @@
 use super::item::{self, Output};
 use crate::cancel::{StopSigns, stop_error};
 use crate::error::{Error, ErrorKind};
+use crate::log;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -384,7 +385,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     abi_major: abi::ABI_MAJOR,
     abi_minor: abi::ABI_MINOR,
     log_level: Some(log_level),
-    log: Some(log),
+    log: Some(write_log),
     fail: Some(fail),
     cancelled: Some(cancelled),
     progress: Some(progress),
@@ -424,7 +425,7 @@ fn on_call(call: *const abi::Call, body: impl FnOnce(&Call) -> Status) -> Status
 
 extern "C" fn log_level() -> i32 {
     use tracing::level_filters::LevelFilter;
-    guarded(0, || match LevelFilter::current() {
+    guarded(0, || match log::level_of_plugins() {
         LevelFilter::OFF => 0,
         LevelFilter::ERROR => 1,
         LevelFilter::WARN => 2,
@@ -434,19 +435,19 @@ extern "C" fn log_level() -> i32 {
     })
 }
 
-unsafe extern "C" fn log(level: i32, target: abi::Str, message: abi::Str) {
+unsafe extern "C" fn write_log(level: i32, target: abi::Str, message: abi::Str) {
     guarded((), || {
         // SAFETY: the plugin passes texts that are valid for this call.
         let (backend, message) = unsafe { (item::lossy(target, 256), item::lossy(message, LONGEST_MESSAGE)) };
         let (Some(backend), Some(message)) = (backend, message) else { return };
         let message = message.trim_end();
-        match level {
-            ..=1 => tracing::error!(target: "tenon::plugin", %backend, "{message}"),
-            2 => tracing::warn!(target: "tenon::plugin", %backend, "{message}"),
-            3 => tracing::info!(target: "tenon::plugin", %backend, "{message}"),
-            4 => tracing::debug!(target: "tenon::plugin", %backend, "{message}"),
-            _ => tracing::trace!(target: "tenon::plugin", %backend, "{message}"),
-        }
+        log::of_plugin(|| match level {
+            ..=1 => tracing::error!(target: log::PLUGIN, %backend, "{message}"),
+            2 => tracing::warn!(target: log::PLUGIN, %backend, "{message}"),
+            3 => tracing::info!(target: log::PLUGIN, %backend, "{message}"),
+            4 => tracing::debug!(target: log::PLUGIN, %backend, "{message}"),
+            _ => tracing::trace!(target: log::PLUGIN, %backend, "{message}"),
+        });
     });
 }
 

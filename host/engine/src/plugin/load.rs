@@ -6,18 +6,18 @@
 
 use super::host::{Call, HOST, Sink};
 use super::item::Output;
-use super::sidecar::{Sidecar, io_error};
+use super::sidecar::{Sidecar, check_id, io_error};
 use super::{call, library};
 use crate::cancel::StopSigns;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_void};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tenon_abi as abi;
 use tenon_abi::{Status, status};
-use tenon_store::Digest;
+use tenon_store::{Digest, Store, VerifyMode};
 use tenon_tasks::{Description, Schema};
 
 /// Longest id, version or build text that a plugin may name.
@@ -63,9 +63,32 @@ impl Vtable {
     }
 }
 
+/// A library that is to be loaded, and what is known of it before.
+struct Wanted<'a> {
+    path: &'a Path,
+    sha256: Digest,
+    /// Without one, who loads it vouches for the digest, and the plugin itself says what it is.
+    sidecar: Option<&'a Sidecar>,
+}
+
+impl Wanted<'_> {
+    /// What it is called in messages.
+    fn name(&self) -> String {
+        match (self.sidecar, self.path.file_name()) {
+            (Some(sidecar), _) => sidecar.id.clone(),
+            (None, Some(name)) => name.to_string_lossy().into_owned(),
+            (None, None) => self.path.display().to_string(),
+        }
+    }
+}
+
 /// A loaded plugin. There is one for each library in the process, however many engines use it.
 pub(crate) struct Plugin {
-    sidecar: Sidecar,
+    id: String,
+    version: String,
+    abi: (u16, u16),
+    /// Where it was loaded from; `None` when it is linked into the program.
+    origin: Option<(PathBuf, Digest)>,
     build_info: String,
     vtable: Vtable,
     shutdown: Option<unsafe extern "C" fn()>,
@@ -83,26 +106,37 @@ struct Uses {
 }
 
 impl Plugin {
-    /// Loads the plugin of a sidecar, or gives the one that this library already is in this process.
-    pub(crate) fn load(sidecar: &Sidecar) -> Result<Arc<Self>> {
+    /// Loads the plugin of a sidecar, or gives the one that this library already is in this process. `store` knows
+    /// libraries that were hashed before; those that it does not know are hashed in every mode.
+    pub(crate) fn load(sidecar: &Sidecar, store: &Store, mode: VerifyMode) -> Result<Arc<Self>> {
         sidecar.cpu.check(&sidecar.id)?;
         check_contract(sidecar)?;
+        let wanted = Wanted { path: &sidecar.library, sha256: sidecar.sha256, sidecar: Some(sidecar) };
+        Self::load_wanted(&wanted, store, mode)
+    }
+
+    /// Loads a library without a sidecar, whose digest the caller vouches for.
+    pub(crate) fn load_bare(path: &Path, sha256: Digest, store: &Store, mode: VerifyMode) -> Result<Arc<Self>> {
+        Self::load_wanted(&Wanted { path, sha256, sidecar: None }, store, mode)
+    }
+
+    fn load_wanted(wanted: &Wanted<'_>, store: &Store, mode: VerifyMode) -> Result<Arc<Self>> {
         // One loader at a time: constructors and entry functions of plugins run alone.
         let mut registry = registry().lock().unwrap_or_else(PoisonError::into_inner);
-        let file = open_verified(sidecar)?;
-        if let Some(known) = registry.plugins.get(&sidecar.sha256) {
+        let file = open_verified(wanted, store, mode)?;
+        if let Some(known) = registry.plugins.get(&wanted.sha256) {
             let plugin = known.clone()?;
-            same_id(sidecar, plugin.id())?;
+            wanted.sidecar.map_or(Ok(()), |sidecar| same_id(sidecar, plugin.id()))?;
             return Ok(plugin);
         }
-        registry.refuse_overwritten(&file, sidecar)?;
-        let identity = library::identity(&file, &sidecar.library);
+        registry.refuse_overwritten(&file, wanted)?;
+        let identity = library::identity(&file, wanted.path);
         // A library that cannot be opened may be tried again; one that was opened stays, and so does its verdict.
-        let opened = library::open(file, &sidecar.library)?;
-        registry.files.extend(identity.map(|identity| (identity, sidecar.sha256)));
-        let loaded = call::on_big_stack(|| Self::start(sidecar, &opened)).map(Arc::new);
-        let loaded = loaded.map_err(|error| error.with_detail("plugin", &sidecar.id));
-        registry.plugins.insert(sidecar.sha256, loaded.clone());
+        let opened = library::open(file, wanted.path)?;
+        registry.files.extend(identity.map(|identity| (identity, wanted.sha256)));
+        let loaded = call::on_big_stack(|| Self::start(wanted, &opened)).map(Arc::new);
+        let loaded = loaded.map_err(|error| error.with_detail("plugin", wanted.name()));
+        registry.plugins.insert(wanted.sha256, loaded.clone());
         loaded.inspect(|plugin| plugin.log_loaded())
     }
 
@@ -111,25 +145,61 @@ impl Plugin {
         registry().lock().unwrap_or_else(PoisonError::into_inner).plugins.get(digest).cloned()
     }
 
-    fn start(sidecar: &Sidecar, library: &library::Library) -> Result<Self> {
-        library::check_witness(library, &sidecar.id)?;
-        let root = enter(sidecar, library)?;
+    /// A plugin that is linked into the program; each entry is called once.
+    ///
+    /// # Safety
+    /// `entry`, and all that it hands out, keeps the plugin contract.
+    pub(super) unsafe fn linked(entry: abi::PluginEntry) -> Result<Arc<Self>> {
+        let mut registry = registry().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = registry.linked.get(&(entry as usize)) {
+            return known.clone();
+        }
+        let started = call::on_big_stack(|| {
+            // SAFETY: promised by the caller.
+            let root = unsafe { enter(entry, "linked into this program") }?;
+            // SAFETY: the root comes from an entry that keeps the contract.
+            unsafe { Self::of_root(&root, None, None) }
+        });
+        let started = started.map(Arc::new);
+        registry.linked.insert(entry as usize, started.clone());
+        started.inspect(|plugin| plugin.log_loaded())
+    }
+
+    fn start(wanted: &Wanted<'_>, opened: &library::Library) -> Result<Self> {
+        let name = wanted.name();
+        library::check_witness(opened, &name)?;
+        // SAFETY: by the contract the symbol of this name is a function of this type.
+        let entry = unsafe { opened.get::<abi::PluginEntry>(abi::PLUGIN_ENTRY_SYMBOL) };
+        let entry = entry.ok_or_else(|| no_entry(wanted, opened))?;
+        // SAFETY: whoever vouches for the library's digest vouches that its entry keeps the contract.
+        let root = unsafe { enter(entry, &name) }?;
+        let origin = (wanted.path.to_owned(), wanted.sha256);
+        // SAFETY: as above.
+        unsafe { Self::of_root(&root, Some(origin), wanted.sidecar) }
+    }
+
+    /// # Safety
+    /// The root was handed out by an entry that keeps the contract.
+    unsafe fn of_root(
+        root: &abi::Plugin,
+        origin: Option<(PathBuf, Digest)>,
+        sidecar: Option<&Sidecar>,
+    ) -> Result<Self> {
         // SAFETY: the root's texts are NUL-terminated by the contract.
         let (id, version, build_info) = unsafe { (text(root.id), text(root.version), text(root.build_info)) };
-        same_id(sidecar, &id)?;
-        if version != sidecar.version {
-            let message = format!(
-                "plugin \"{id}\" says that it is version {version}, and its sidecar {} says {}: seal it again",
-                sidecar.path.display(),
-                sidecar.version
-            );
-            return Err(Error::new(ErrorKind::Plugin, message));
+        match sidecar {
+            Some(sidecar) => same_plugin(sidecar, &id, &version)?,
+            None => check_id(&id).map_err(|problem| {
+                Error::new(ErrorKind::Plugin, format!("a plugin without a sidecar has an id that cannot be: {problem}"))
+            })?,
         }
-        let vtable = backend(&root, &id)?;
         let mut plugin = Self {
-            sidecar: sidecar.clone(),
+            abi: (root.abi_major, root.abi_minor),
+            vtable: backend(root, &id)?,
+            id,
+            version,
+            origin,
             build_info,
-            vtable,
             shutdown: root.shutdown,
             description: no_description(),
             schemas: HashMap::new(),
@@ -169,8 +239,8 @@ impl Plugin {
     }
 
     fn log_loaded(&self) {
-        let (id, version) = (self.id(), &self.sidecar.version);
-        tracing::info!(id, version, path = %self.sidecar.library.display(), build = self.build_info, "plugin loaded");
+        let (id, version) = (self.id(), self.version());
+        tracing::info!(id, version, path = %self.library().display(), build = self.build_info, "plugin loaded");
         for device in &self.description.devices {
             let tenon_tasks::Device { name, description, memory_total, memory_free } = device;
             tracing::info!(plugin = id, name, description, memory_total, memory_free, "device");
@@ -200,11 +270,26 @@ impl Plugin {
     }
 
     pub(crate) fn id(&self) -> &str {
-        &self.sidecar.id
+        &self.id
     }
 
-    pub(crate) fn sidecar(&self) -> &Sidecar {
-        &self.sidecar
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The contract that it was built for.
+    pub(crate) fn abi(&self) -> (u16, u16) {
+        self.abi
+    }
+
+    /// The library; empty for a plugin that is linked into the program.
+    pub(crate) fn library(&self) -> &Path {
+        self.origin.as_ref().map_or(Path::new(""), |(path, _)| path)
+    }
+
+    /// SHA-256 of the library, where there is one.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.origin.as_ref().map(|(_, digest)| *digest)
     }
 
     pub(crate) fn build_info(&self) -> &str {
@@ -250,7 +335,9 @@ impl Plugin {
 /// # Errors
 /// `Busy` when a model of some plugin is still open; the plugins before it were ended.
 pub fn shutdown_plugins() -> Result<()> {
-    let plugins: Vec<_> = registry().lock().unwrap_or_else(PoisonError::into_inner).plugins.values().cloned().collect();
+    let registry = registry().lock().unwrap_or_else(PoisonError::into_inner);
+    let plugins: Vec<_> = registry.plugins.values().chain(registry.linked.values()).cloned().collect();
+    drop(registry);
     plugins.iter().flatten().try_for_each(|plugin| plugin.end())
 }
 
@@ -259,22 +346,24 @@ pub fn shutdown_plugins() -> Result<()> {
 struct Registry {
     /// By digest, with what came of it.
     plugins: HashMap<Digest, Result<Arc<Plugin>>>,
+    /// Plugins of the program itself, by the address of their entry.
+    linked: HashMap<usize, Result<Arc<Plugin>>>,
     /// What was in a file when it was opened.
     files: HashMap<library::Identity, Digest>,
 }
 
 impl Registry {
     /// The system's loader knows a file by its identity and would hand out the old library for new bytes.
-    fn refuse_overwritten(&self, file: &File, sidecar: &Sidecar) -> Result<()> {
-        let identity = library::identity(file, &sidecar.library);
+    fn refuse_overwritten(&self, file: &File, wanted: &Wanted<'_>) -> Result<()> {
+        let identity = library::identity(file, wanted.path);
         if identity.is_none_or(|identity| !self.files.contains_key(&identity)) {
             return Ok(());
         }
         let message = format!(
             "{} was written over after this process had loaded it: put plugins in place by renaming, and start anew",
-            sidecar.library.display()
+            wanted.path.display()
         );
-        Err(Error::new(ErrorKind::Plugin, message).with_detail("plugin", &sidecar.id))
+        Err(Error::new(ErrorKind::Plugin, message).with_detail("plugin", wanted.name()))
     }
 }
 
@@ -305,29 +394,45 @@ pub(crate) fn no_library(sidecar: &Sidecar) -> Error {
     Error::new(ErrorKind::NotFound, message).with_detail("plugin", &sidecar.id)
 }
 
-/// Opens the library and hashes what was opened.
-fn open_verified(sidecar: &Sidecar) -> Result<File> {
-    let path = &sidecar.library;
-    let mut file = library::open_file(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => no_library(sidecar),
+/// Opens the library and sees to it that what was opened has the wanted digest.
+fn open_verified(wanted: &Wanted<'_>, store: &Store, mode: VerifyMode) -> Result<File> {
+    let path = wanted.path;
+    let file = library::open_file(path).map_err(|error| match (error.kind(), wanted.sidecar) {
+        (std::io::ErrorKind::NotFound, Some(sidecar)) => no_library(sidecar),
         _ => io_error("open", path, error),
     })?;
-    let hashed = tenon_store::hash_reader(&mut file, &mut |_| std::ops::ControlFlow::Continue(()))
-        .map_err(|error| io_error("read", path, error))?;
-    if hashed.digest == sidecar.sha256 {
+    let digest = store.digest_of(&file, path, wanted.sha256, mode)?;
+    if digest == wanted.sha256 {
         return Ok(file);
     }
-    let message = format!(
-        "{} has the SHA-256 {}, not the {} of its sidecar: get the plugin again, or seal it if you built it",
-        path.display(),
-        hashed.digest,
-        sidecar.sha256
-    );
-    Err(Error::new(ErrorKind::HashMismatch, message)
+    let (whose, help) = match wanted.sidecar {
+        Some(_) => ("of its sidecar", "get the plugin again, or seal it if you built it"),
+        None => ("that was given", "get the plugin again, or give its own"),
+    };
+    let message = format!("{} has the SHA-256 {digest}, not the {} {whose}: {help}", path.display(), wanted.sha256);
+    Err(other_digest(message, path, &wanted.sha256, &digest).with_detail("plugin", wanted.name()))
+}
+
+/// The error for a library that is not the one that was meant.
+pub(crate) fn other_digest(message: String, path: &Path, expected: &Digest, actual: &Digest) -> Error {
+    Error::new(ErrorKind::HashMismatch, message)
         .with_detail("file", path.display().to_string())
-        .with_detail("plugin", &sidecar.id)
-        .with_detail("expected", sidecar.sha256.to_string())
-        .with_detail("actual", hashed.digest.to_string()))
+        .with_detail("expected", expected.to_string())
+        .with_detail("actual", actual.to_string())
+}
+
+/// Whether a plugin is the one that its sidecar tells of.
+fn same_plugin(sidecar: &Sidecar, id: &str, version: &str) -> Result<()> {
+    same_id(sidecar, id)?;
+    if version == sidecar.version {
+        return Ok(());
+    }
+    let message = format!(
+        "plugin \"{id}\" says that it is version {version}, and its sidecar {} says {}: seal it again",
+        sidecar.path.display(),
+        sidecar.version
+    );
+    Err(Error::new(ErrorKind::Plugin, message))
 }
 
 fn same_id(sidecar: &Sidecar, id: &str) -> Result<()> {
@@ -338,36 +443,35 @@ fn same_id(sidecar: &Sidecar, id: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Plugin, message))
 }
 
-/// Calls the entry function and copies what it hands out.
-fn enter(sidecar: &Sidecar, library: &library::Library) -> Result<abi::Plugin> {
-    // SAFETY: by the contract the symbol of this name is a function of this type.
-    let entry = unsafe { library.get::<abi::PluginEntry>(abi::PLUGIN_ENTRY_SYMBOL) };
-    let Some(entry) = entry else { return Err(no_entry(sidecar, library)) };
+/// Calls the entry function and copies what it hands out. `name` stands in messages.
+///
+/// # Safety
+/// The entry keeps the plugin contract.
+unsafe fn enter(entry: abi::PluginEntry, name: &str) -> Result<abi::Plugin> {
     let mut root = std::ptr::null();
     // SAFETY: `HOST` is static, `root` lives until the function returns.
     let returned = unsafe { entry(&HOST, &mut root) };
-    let broken = |does: String| Error::new(ErrorKind::Plugin, format!("plugin \"{}\" {does}", sidecar.id));
+    let broken = |does: String| Error::new(ErrorKind::Plugin, format!("plugin \"{name}\" {does}"));
     if returned != status::OK {
         let kind = ErrorKind::from_status(returned).unwrap_or(ErrorKind::Plugin);
-        return Err(Error::new(kind, format!("plugin \"{}\" refuses to start with status {returned}", sidecar.id)));
+        return Err(Error::new(kind, format!("plugin \"{name}\" refuses to start with status {returned}")));
     }
     // SAFETY: the entry hands out NULL or static memory that begins with its own size and version.
     unsafe { copy_root(root) }.map_err(|problem| match problem {
-        Bad::Contract(major, minor) => other_contract(&sidecar.id, &format!("{major}.{minor}")),
+        Bad::Contract(major, minor) => other_contract(name, &format!("{major}.{minor}")),
         Bad::Other(does) => broken(does),
     })
 }
 
-fn no_entry(sidecar: &Sidecar, library: &library::Library) -> Error {
+fn no_entry(wanted: &Wanted<'_>, opened: &library::Library) -> Error {
     let other = (1..=LATEST_ENTRY).filter(|version| *version != abi::ABI_MAJOR).find(|version| {
         // SAFETY: only the presence of the symbol is of interest; it is not called.
-        unsafe { library.get::<abi::PluginEntry>(&format!("tenon_plugin_entry_v{version}")) }.is_some()
+        unsafe { opened.get::<abi::PluginEntry>(&format!("tenon_plugin_entry_v{version}")) }.is_some()
     });
     match other {
-        Some(major) => other_contract(&sidecar.id, &format!("{major}.x")),
+        Some(major) => other_contract(&wanted.name(), &format!("{major}.x")),
         None => {
-            let message =
-                format!("{} is no plugin: it exports no {}", sidecar.library.display(), abi::PLUGIN_ENTRY_SYMBOL);
+            let message = format!("{} is no plugin: it exports no {}", wanted.path.display(), abi::PLUGIN_ENTRY_SYMBOL);
             Error::new(ErrorKind::Plugin, message)
         }
     }
@@ -480,11 +584,11 @@ impl Sink for Documents {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("id", &self.sidecar.id).field("version", &self.sidecar.version).finish()
+        f.debug_struct("Plugin").field("id", &self.id).field("version", &self.version).finish()
     }
 }
 
 /// Where a plugin may be looked for; never the current directory by a bare name.
-pub(crate) fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| io_error("find", path, error))
 }

@@ -10,8 +10,10 @@ pub(crate) mod cpu;
 pub(crate) mod host;
 pub(crate) mod item;
 mod library;
+mod linked;
 pub(crate) mod load;
 pub(crate) mod sidecar;
+mod stack;
 
 pub(crate) use call::{OpenModel, OpenSession};
 pub(crate) use load::Plugin;

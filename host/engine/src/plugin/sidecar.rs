@@ -70,27 +70,24 @@ impl Sidecar {
         })
     }
 
-    /// `id@version`.
-    pub(crate) fn exact_name(&self) -> String {
-        format!("{}@{}", self.id, self.version)
-    }
-
     /// The sidecar that belongs to a library or is itself named: by its own name, or by the `file` of a sidecar in
     /// the library's folder.
     pub(crate) fn of(path: &Path) -> Result<Self> {
-        if path.to_string_lossy().ends_with(SUFFIX) {
-            return Self::read(path);
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name();
-        let found = all_in(folder)
-            .into_iter()
-            .find_map(|sidecar| Self::read(&sidecar).ok().filter(|sidecar| sidecar.library.file_name() == name));
-        found.ok_or_else(|| {
+        Self::beside(path)?.ok_or_else(|| {
             let message =
                 format!("{} has no sidecar: write its <id>{SUFFIX} beside it with `tenon plugin seal`", path.display());
             Error::new(ErrorKind::Plugin, message).with_detail("file", path.display().to_string())
         })
+    }
+
+    /// As [`Sidecar::of`]; `None` for a library without one.
+    pub(crate) fn beside(path: &Path) -> Result<Option<Self>> {
+        if path.to_string_lossy().ends_with(SUFFIX) {
+            return Self::read(path).map(Some);
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut sidecars = all_in(folder).into_iter().filter_map(|sidecar| Self::read(&sidecar).ok());
+        Ok(sidecars.find(|sidecar| sidecar.library.file_name() == path.file_name()))
     }
 }
 
@@ -153,6 +150,15 @@ pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> Error
     Error::new(kind, format!("cannot {doing} {}: {error}", path.display())).with_source(error)
 }
 
+/// Whether a backend may have this id.
+pub(crate) fn check_id(id: &str) -> std::result::Result<(), String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match (1..=64).contains(&id.len()) && id.bytes().all(fits) {
+        true => Ok(()),
+        false => Err(format!("\"{id}\" must be 1 to 64 of a-z, 0-9 and -")),
+    }
+}
+
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     let plain = matches!(components.next(), Some(Component::Normal(_))) && components.next().is_none();
@@ -206,13 +212,7 @@ impl<'a> Table<'a> {
     }
 
     fn id(&self) -> Result<String> {
-        self.checked("id", |id| {
-            let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            match (1..=64).contains(&id.len()) && id.bytes().all(fits) {
-                true => Ok(id.to_owned()),
-                false => Err(format!("\"{id}\" must be 1 to 64 of a-z, 0-9 and -")),
-            }
-        })
+        self.checked("id", |id| check_id(id).map(|()| id.to_owned()))
     }
 
     fn texts(&self, key: &str) -> Result<Vec<String>> {
@@ -276,7 +276,7 @@ description = "Says again what it is told"
         assert_eq!(sidecar.library, Path::new("p/libtenon_echo.so"));
         assert_eq!(sidecar.abi, (1, 0));
         assert_eq!(sidecar.cpu, CpuNeed::Any);
-        assert_eq!(sidecar.exact_name(), "echo@0.1.0");
+        assert_eq!((&*sidecar.id, &*sidecar.version), ("echo", "0.1.0"));
     }
 
     #[test]

@@ -19,14 +19,23 @@ use toml::de::{DeTable, DeValue};
 /// Longest manifest, in bytes.
 pub(super) const LONGEST_MANIFEST: usize = 256 * 1024;
 
-/// Reads the bytes of a manifest file.
-pub(super) fn manifest_of_bytes(bytes: &[u8], path: &Path) -> Result<Manifest, Vec<Diagnostic>> {
+/// What a model may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// As its file.
+    ByFile,
+    /// As it likes: it lies in no file.
+    Free,
+}
+
+/// Reads the bytes of a manifest.
+pub(super) fn manifest_of_bytes(bytes: &[u8], path: &Path, naming: Naming) -> Result<Manifest, Vec<Diagnostic>> {
     if bytes.len() > LONGEST_MANIFEST {
         let message = format!("the manifest is longer than {} KiB", LONGEST_MANIFEST / 1024);
         return Err(vec![Source::new(path, "").diagnostic(0..0, message, None)]);
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => manifest_of_text(text, path),
+        Ok(text) => manifest_of_text(text, path, naming),
         Err(error) => {
             let at = error.valid_up_to();
             let readable = String::from_utf8_lossy(bytes);
@@ -37,10 +46,10 @@ pub(super) fn manifest_of_bytes(bytes: &[u8], path: &Path) -> Result<Manifest, V
 }
 
 /// Reads the text of a manifest.
-pub(super) fn manifest_of_text(text: &str, path: &Path) -> Result<Manifest, Vec<Diagnostic>> {
+fn manifest_of_text(text: &str, path: &Path, naming: Naming) -> Result<Manifest, Vec<Diagnostic>> {
     let source = Source::new(path, text);
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut walk = Walk::new(&source);
+    let mut walk = Walk::new(&source, naming);
     walk.syntax(&errors);
     let manifest = walk.manifest(document.get_ref());
     let Walk { mut found, places, .. } = walk;
@@ -55,6 +64,7 @@ pub(super) fn manifest_of_text(text: &str, path: &Path) -> Result<Manifest, Vec<
 /// One pass over a document: collects problems and the places of everything.
 struct Walk<'s> {
     source: &'s Source,
+    naming: Naming,
     found: Vec<Diagnostic>,
     places: BTreeMap<String, Place>,
     /// Lines that are no TOML. What follows from them is not reported again.
@@ -67,8 +77,8 @@ struct Walk<'s> {
 type Checked<'d> = HashMap<&'static str, &'d Spanned<DeValue<'d>>>;
 
 impl<'s> Walk<'s> {
-    fn new(source: &'s Source) -> Self {
-        Self { source, found: Vec::new(), places: BTreeMap::new(), broken_lines: Vec::new(), broken_from: None }
+    fn new(source: &'s Source, naming: Naming) -> Self {
+        Self { source, naming, found: Vec::new(), places: BTreeMap::new(), broken_lines: Vec::new(), broken_from: None }
     }
 
     /// Reports what is no TOML: one error a line, and only the first where a bracket is not closed, since the parser
@@ -244,7 +254,7 @@ impl<'s> Walk<'s> {
         let Some(value) = checked.get("name") else { return };
         let name = text(checked, "name");
         let stem = self.source.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if name != stem {
+        if name != stem && self.naming == Naming::ByFile {
             let message = format!("name {} is not that of the file, {}", quoted(&name), quoted(&stem));
             let help = format!("call the file {name}.toml, or change the name");
             self.report(value.span(), message, Some(help));
