@@ -1,8 +1,8 @@
 //! What a change must satisfy beside its tests: form, lints, documentation, generated files, arrows, licences.
 
-use crate::artifacts;
 use crate::process::{cargo, find, output, run as run_command};
 use crate::test::NATIVE;
+use crate::{artifacts, dist};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A check: the error says what is wrong.
@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tenon", &["tenon-abi", "tenon-tasks", "tenon-audio", "tenon-store", "tenon-witness"]),
     ("tenon-conformance", &["tenon", "tenon-abi", "tenon-tasks", "tenon-store"]),
     ("tenon-cli", &["tenon", "tenon-tasks", "tenon-store", "tenon-audio", "tenon-conformance", "tenon-abi"]),
+    ("tenon-capi", &["tenon", "tenon-abi"]),
     ("tenon-plugin", &["tenon-abi", "tenon-tasks", "tenon-witness"]),
     ("tenon-precheck", &[]),
     ("tenon-echo", &["tenon-plugin", "tenon-tasks"]),
@@ -33,6 +34,7 @@ const OUTSIDE: &[&str] = &[
     "tenon-gen",
     "tenon-testkit",
     "tenon-native-tests",
+    "tenon-package-tests",
     "tenon-bench",
     "tenon-bench-meter",
     "tenon-bench-whisper",
@@ -104,6 +106,7 @@ fn exclude_native(command: &mut std::process::Command) {
 }
 
 fn licences() -> Result<(), String> {
+    dist::licences::check()?;
     if find("cargo-deny").is_none() {
         eprintln!("skipped: cargo-deny is not installed (cargo install --locked cargo-deny); hosted CI runs it");
         return Ok(());

@@ -107,7 +107,7 @@ fn base_config(config: &cbindgen::Config) -> cbindgen::Config {
     base
 }
 
-fn declarations(source: &Path, config: cbindgen::Config) -> Result<String, String> {
+pub(crate) fn declarations(source: &Path, config: cbindgen::Config) -> Result<String, String> {
     let bindings = cbindgen::Builder::new().with_config(config).with_src(source).generate();
     let bindings = bindings.map_err(|error| format!("{}: {error}", source.display()))?;
     let mut text = Vec::new();
@@ -192,7 +192,7 @@ fn c_words(text: &str, names: &HashMap<String, String>) -> String {
 }
 
 /// Puts comments of one line on one line.
-fn short_comments(text: &str) -> String {
+pub(crate) fn short_comments(text: &str) -> String {
     const WIDTH: usize = 120;
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::with_capacity(text.len());
@@ -212,6 +212,6 @@ fn short_comments(text: &str) -> String {
     out
 }
 
-fn read(path: &Path) -> Result<String, String> {
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }

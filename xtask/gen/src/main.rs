@@ -3,8 +3,10 @@
 //! Apart from `xtask`, which must start within seconds on a fresh machine, because this needs cbindgen and the crates
 //! whose definitions it writes out.
 
+mod embedding;
 mod headers;
 mod options;
+mod python;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
 /// Every generated file with the content that it must have.
 fn files(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     let mut files = headers::generate(root)?;
+    files.extend(embedding::generate(root)?);
+    files.push(python::generate(&files)?);
     let schema = serde_json::to_string_pretty(&tenon_store::manifest_schema()).map_err(|error| error.to_string())?;
     files.push((root.join("manifests/schema.json"), schema + "\n"));
     files.push((root.join("docs/options.md"), options::document(root)?));
