@@ -41,10 +41,13 @@ fn bench(model: &str, prompt: &str, [generate, threads, repeat]: [i32; 3]) -> Ou
     let mut backend = LlamaBackend::init()?;
     backend.void_logs();
     let prompt = std::fs::read_to_string(prompt)?;
-    let mut report = Report::default();
     let (model, cost) = measure(|| LlamaModel::load_from_file(&backend, model, &LlamaModelParams::default()));
     let model = model?;
-    report.load = cost;
+    let mut report = Report::loaded(cost, 0.0);
+    if repeat == 0 {
+        report.look_at_memory();
+        return Ok(report);
+    }
     let params = LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(512))
         .with_n_batch(BATCH as u32)
@@ -63,6 +66,7 @@ fn bench(model: &str, prompt: &str, [generate, threads, repeat]: [i32; 3]) -> Ou
         report.units = generated.len() as u64;
         report.text = generated.iter().map(|token| token.0.to_string()).collect::<Vec<_>>().join(" ");
     }
+    report.look_at_memory();
     Ok(report)
 }
 

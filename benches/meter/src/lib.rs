@@ -12,10 +12,14 @@ use std::time::Instant;
 pub struct Report {
     /// Loading the model, without process start.
     pub load: Cost,
+    /// CPU time from the start of the process until the model was loaded, in milliseconds.
+    pub start_cpu_ms: f64,
     /// One entry per repetition of the work.
     pub runs: Vec<Cost>,
-    /// Greatest resident memory of the process in MiB.
-    pub rss_mib: f64,
+    /// Greatest resident memory of the process in MiB, its program and libraries included.
+    pub peak_mib: f64,
+    /// Memory of the process's own in MiB: what is resident and in no file.
+    pub own_mib: f64,
     /// What came out. Two sides whose texts differ did not do the same work, and their figures are void.
     pub text: String,
     /// Tokens or segments that came out in one run.
@@ -45,9 +49,19 @@ fn cpu_ms() -> f64 {
 }
 
 impl Report {
-    /// Fills in the memory and prints the report as one line of JSON.
-    pub fn print(mut self) {
-        self.rss_mib = peak_rss_mib();
+    /// A report whose process has just loaded its model at this cost, and spent `unrelated` milliseconds of CPU time
+    /// on what is no part of a start.
+    pub fn loaded(load: Cost, unrelated: f64) -> Self {
+        Self { load, start_cpu_ms: cpu_ms() - unrelated, ..Self::default() }
+    }
+
+    /// Fills in the memory; before anything is done that the other side does not do.
+    pub fn look_at_memory(&mut self) {
+        (self.peak_mib, self.own_mib) = (status_mib("VmHWM:"), status_mib("RssAnon:"));
+    }
+
+    /// Prints the report as one line of JSON.
+    pub fn print(self) {
         match serde_json::to_string(&self) {
             Ok(line) => println!("{line}"),
             Err(error) => eprintln!("error: {error}"),
@@ -55,11 +69,10 @@ impl Report {
     }
 }
 
-/// `VmHWM` of this process.
-fn peak_rss_mib() -> f64 {
+/// A line of the kernel's word on this process, in MiB.
+fn status_mib(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.split_whitespace().next());
+    let kib = status.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.split_whitespace().next());
     kib.and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 

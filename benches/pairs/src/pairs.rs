@@ -15,16 +15,19 @@ struct Case {
 }
 
 /// Figures of one side of one pair, in the order of [`FIGURES`].
-type Figures = [f64; 4];
+type Figures = [f64; 7];
 
-const FIGURES: [&str; 4] = ["load cpu", "run cpu", "run wall", "memory"];
+const FIGURES: [&str; 7] = ["load cpu", "load wall", "start cpu", "run cpu", "run wall", "peak memory", "own memory"];
 
 /// `[--pairs N] [--only WORD] [--whisper-cli PATH] [--llama-bench PATH]`
 pub fn run(flags: &[&str]) -> Outcome<()> {
     let pairs: usize = flag(flags, "--pairs").unwrap_or("5").parse()?;
     let scratch = tempfile::tempdir()?;
     println!("load average {}", std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
-    println!("{:<24}{:<10}{:>10}{:>10}{:>10}", "case", "figure", "median", "least", "most");
+    println!(
+        "{:<24}{:<12}{:>10}{:>10}{:>10}{:>12}{:>12}",
+        "case", "figure", "median", "least", "most", "tenon", "direct"
+    );
     let only = flag(flags, "--only").unwrap_or_default();
     for case in cases(scratch.path())?.into_iter().filter(|case| case.name.contains(only)) {
         compare(&case, pairs)?;
@@ -54,6 +57,18 @@ fn cases(scratch: &Path) -> Outcome<Vec<Case>> {
     let word = scratch.join("word.txt");
     std::fs::write(&word, "set")?;
     Ok(vec![
+        Case {
+            name: "load speech",
+            task: "transcribe",
+            direct: "tenon-bench-whisper",
+            arguments: words(&[&speech, &short], &["1", "1", "0"]),
+        },
+        Case {
+            name: "load text",
+            task: "generate",
+            direct: "tenon-bench-llama",
+            arguments: words(&[&text, &word], &["1", "1", "0"]),
+        },
         Case {
             name: "transcribe 11 s",
             task: "transcribe",
@@ -111,7 +126,7 @@ fn recording(scratch: &Path, seconds: usize) -> Outcome<PathBuf> {
 
 /// Runs the pairs of one case and prints a line per figure.
 fn compare(case: &Case, pairs: usize) -> Outcome<()> {
-    let mut ratios: Vec<Figures> = Vec::new();
+    let mut sides: Vec<(Figures, Figures)> = Vec::new();
     for pair in 0..=pairs {
         let tenon = tenon_side(case)?;
         let direct = report(Command::new(release_folder()?.join(case.direct)).args(&case.arguments))?;
@@ -124,13 +139,14 @@ fn compare(case: &Case, pairs: usize) -> Outcome<()> {
         }
         // The first pair warms the caches.
         if pair > 0 {
-            eprintln!("{}: load {:.1} against {:.1} ms", case.name, tenon.load.cpu_ms, direct.load.cpu_ms);
-            let (ours, theirs) = (figures(&tenon), figures(&direct));
-            ratios.push(std::array::from_fn(|index| ours[index] / theirs[index]));
+            sides.push((figures(&tenon), figures(&direct)));
         }
     }
     for (index, figure) in FIGURES.iter().enumerate() {
-        print_ratio(case.name, figure, ratios.iter().map(|pair| pair[index]).collect());
+        // A case that only loads has no runs.
+        let pairs = sides.iter().map(|(ours, theirs)| (ours[index], theirs[index]));
+        let pairs: Vec<_> = pairs.filter(|(ours, theirs)| ours.is_finite() && theirs.is_finite()).collect();
+        print_pairs(case.name, figure, &pairs);
     }
     Ok(())
 }
@@ -154,15 +170,24 @@ fn output(command: &mut Command) -> Outcome<std::process::Output> {
 
 fn figures(report: &Report) -> Figures {
     let best = |of: fn(&tenon_bench_meter::Cost) -> f64| report.runs.iter().map(of).fold(f64::INFINITY, f64::min);
-    [report.load.cpu_ms, best(|cost| cost.cpu_ms), best(|cost| cost.wall_ms), report.rss_mib]
+    let (load, runs) = (report.load, [best(|cost| cost.cpu_ms), best(|cost| cost.wall_ms)]);
+    [load.cpu_ms, load.wall_ms, report.start_cpu_ms, runs[0], runs[1], report.peak_mib, report.own_mib]
 }
 
-fn print_ratio(case: &str, figure: &str, mut ratios: Vec<f64>) {
-    ratios.sort_by(f64::total_cmp);
+/// A line for one figure: the pairs' ratios, and the median of each side in milliseconds or MiB.
+fn print_pairs(case: &str, figure: &str, pairs: &[(f64, f64)]) {
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let ratios = sorted(pairs.iter().map(|(ours, theirs)| ours / theirs).collect());
     let (Some(least), Some(most)) = (ratios.first(), ratios.last()) else { return };
-    let median = ratios[ratios.len() / 2];
+    let middle = |values: Vec<f64>| values[values.len() / 2];
+    let ours = middle(sorted(pairs.iter().map(|pair| pair.0).collect()));
+    let theirs = middle(sorted(pairs.iter().map(|pair| pair.1).collect()));
+    let median = middle(ratios.clone());
     let verdict = if (most - least) / median > 0.25 { "  too noisy for a verdict" } else { "" };
-    println!("{case:<24}{figure:<10}{median:>10.3}{least:>10.3}{most:>10.3}{verdict}");
+    println!("{case:<24}{figure:<12}{median:>10.3}{least:>10.3}{most:>10.3}{ours:>12.2}{theirs:>12.2}{verdict}");
 }
 
 /// The whole program `tenon transcribe` against the whole program whisper-cli, process start and load included.
@@ -170,7 +195,7 @@ fn against_whisper_cli(program: &Path, scratch: &Path, pairs: usize) -> Outcome<
     let wav = recording(scratch, 11)?;
     let model = root().join("models/commands-en-q5_0.bin");
     let ours = release_folder()?.join("tenon");
-    let mut ratios = Vec::new();
+    let mut sides = Vec::new();
     for pair in 0..=pairs {
         let words = ["transcribe", "-m", "commands-en", "--threads", "1", "--language", "en", "--quiet"];
         let tenon = children_cpu_ms(|| Command::new(&ours).args(words).arg(&wav).output())?;
@@ -178,10 +203,10 @@ fn against_whisper_cli(program: &Path, scratch: &Path, pairs: usize) -> Outcome<
         let cli =
             children_cpu_ms(|| Command::new(program).arg("-m").arg(&model).arg("-f").arg(&wav).args(words).output())?;
         if pair > 0 {
-            ratios.push(tenon / cli);
+            sides.push((tenon / RUNS, cli / RUNS));
         }
     }
-    print_ratio("whole program, 11 s", "run cpu", ratios);
+    print_pairs("whole program, 11 s", "run cpu", &sides);
     Ok(())
 }
 
@@ -200,10 +225,13 @@ fn against_llama_bench(program: &Path, pairs: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// CPU time of ten runs of a program in milliseconds; many, because the kernel counts children in 10 ms steps.
+/// Runs of a whole program that are measured together, because the kernel counts children in steps of 10 ms.
+const RUNS: f64 = 10.0;
+
+/// CPU time of [`RUNS`] runs of a program in milliseconds.
 fn children_cpu_ms(mut start: impl FnMut() -> std::io::Result<std::process::Output>) -> Outcome<f64> {
     let before = tenon_bench_meter::children_cpu_ms();
-    for _ in 0..10 {
+    for _ in 0..RUNS as u32 {
         let output = start()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());

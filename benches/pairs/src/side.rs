@@ -20,6 +20,7 @@ pub fn transcribe(arguments: &[&str]) -> Outcome<()> {
         report.units = answer.segments.len() as u64;
         report.text = answer.segments.iter().map(|segment| segment.text.as_str()).collect();
     }
+    report.look_at_memory();
     report.print();
     Ok(())
 }
@@ -42,6 +43,11 @@ pub fn generate(arguments: &[&str]) -> Outcome<()> {
         report.units = answer?.usage.generated_tokens;
         report.runs.push(cost);
     }
+    report.look_at_memory();
+    if report.runs.is_empty() {
+        report.print();
+        return Ok(());
+    }
     // What came out, asked for apart from the timed runs because the direct side does not make probabilities.
     options.set("tokens", true);
     let answer = session.run(&request.options(options))?;
@@ -56,7 +62,8 @@ fn number(text: &str) -> Outcome<i64> {
 
 /// Loads a model file by a manifest made for it, so that any file can be measured.
 fn load(model: &str, backend: &str, options: Options) -> Outcome<(Session, Report)> {
-    let home = Home::new(model, backend)?;
+    let (home, prepared) = measure(|| Home::new(model, backend));
+    let home = home?;
     let engine = Engine::builder()
         .manifest_dir(home.folder.path())
         .models_dir(home.models.clone())
@@ -66,13 +73,11 @@ fn load(model: &str, backend: &str, options: Options) -> Outcome<(Session, Repor
     // The ledger knows the file after this, as it does at every start but the first.
     engine.verify("bench", tenon::VerifyMode::Cached, &mut |_, _| std::ops::ControlFlow::Continue(()))?;
     engine.backend(backend)?;
-    let mut report = Report::default();
     let (loaded, cost) = measure(|| {
         let model = engine.load("bench", Load::new().options(options))?;
         model.session()
     });
-    report.load = cost;
-    Ok((loaded?, report))
+    Ok((loaded?, Report::loaded(cost, prepared.cpu_ms)))
 }
 
 /// A manifest for one model file.

@@ -26,7 +26,6 @@ fn main() -> ExitCode {
 fn bench(model: &str, wav: &str, [threads, beam, repeat]: [i32; 3]) -> Result<Report, String> {
     whisper_rs::install_logging_hooks();
     let samples = wav_samples(wav)?;
-    let mut report = Report::default();
     let (loaded, cost) = measure(|| {
         // As whisper-cli and the backend: whisper-rs alone leaves flash attention off.
         let mut parameters = WhisperContextParameters::default();
@@ -36,12 +35,13 @@ fn bench(model: &str, wav: &str, [threads, beam, repeat]: [i32; 3]) -> Result<Re
         Ok::<_, whisper_rs::WhisperError>((context, state))
     });
     let (_context, mut state) = loaded.map_err(|error| error.to_string())?;
-    report.load = cost;
+    let mut report = Report::loaded(cost, 0.0);
     for _ in 0..repeat {
         let (outcome, cost) = measure(|| state.full(params(threads, beam), &samples));
         outcome.map_err(|error| error.to_string())?;
         report.runs.push(cost);
     }
+    report.look_at_memory();
     (report.text, report.units) = text(&state)?;
     Ok(report)
 }

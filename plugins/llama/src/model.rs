@@ -6,7 +6,7 @@ use crate::options::{LoadOptions, PrefixReuse};
 use crate::{embed, generate, native};
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tenon_llama_text::{ControlTokens, Template};
 use tenon_plugin::{Call, Error, Input, Model, ModelFile, Result, Session};
 use tenon_precheck::gguf;
@@ -23,7 +23,9 @@ pub struct Loaded {
     pub controls: ControlTokens,
     /// Such as `llama`; the prefix of the model's keys.
     pub architecture: String,
-    template: Option<(String, Result<Template, tenon_llama_text::Error>)>,
+    template_source: Option<String>,
+    /// Read for the first chat.
+    template: OnceLock<Result<Template, tenon_llama_text::Error>>,
 }
 
 impl Loaded {
@@ -49,27 +51,22 @@ impl Loaded {
         options.context(native.trained_context())?;
         let architecture = parts[order[0]].architecture.clone();
         let controls = ControlTokens::new(native.control_texts());
-        let template = native.metadata("tokenizer.chat_template").map(|source| {
-            let template = Template::new(&source);
-            (source, template)
-        });
-        Ok(Self { native, options, controls, architecture, template })
+        let template_source = native.metadata("tokenizer.chat_template");
+        Ok(Self { native, options, controls, architecture, template_source, template: OnceLock::new() })
     }
 
     /// The chat template, or why there is none.
     pub fn template(&self) -> Result<&Template> {
-        match &self.template {
-            Some((_, Ok(template))) => Ok(template),
-            Some((_, Err(error))) => Err(Error::model(error.to_string())),
-            None => Err(Error::unsupported(
-                "the model has no chat template of its own; use the task `generate` with a whole prompt",
-            )),
-        }
+        let source = self.template_source.as_ref().ok_or_else(|| {
+            Error::unsupported("the model has no chat template of its own; use the task `generate` with a whole prompt")
+        })?;
+        let template = self.template.get_or_init(|| Template::new(source));
+        template.as_ref().map_err(|error| Error::model(error.to_string()))
     }
 
     /// The text of the chat template.
     pub fn template_source(&self) -> &str {
-        self.template.as_ref().map_or("", |(source, _)| source)
+        self.template_source.as_deref().unwrap_or_default()
     }
 
     /// Refuses models that do not write text token by token.

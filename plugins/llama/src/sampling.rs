@@ -173,6 +173,11 @@ fn chain(options: &TextOptions, vocabulary: i32, context: i32) -> LlamaSampler {
         let (repeat, frequency, presence) = (penalties.0 as f32, penalties.1 as f32, penalties.2 as f32);
         filters.push(LlamaSampler::penalties(vocabulary, last, repeat, frequency, presence));
     }
+    if temperature <= 0.0 && options.typical_p >= 1.0 {
+        // Every other filter keeps the most likely token, so that none needs to sort the vocabulary first.
+        filters.push(LlamaSampler::greedy());
+        return LlamaSampler::chain(filters, true);
+    }
     if options.top_n_sigma > 0.0 {
         filters.push(LlamaSampler::top_n_sigma(options.top_n_sigma as f32));
     }

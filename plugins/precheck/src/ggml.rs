@@ -227,9 +227,12 @@ fn vocabulary<R: Read + Seek>(file: &mut Bytes<R>, model: &Whisper) -> Result<()
     let start = file.offset;
     let count = file.range("number of vocabulary entries", 1, model.n_vocab)?;
     let mut has_space = false;
+    let mut text = [0; TOKEN_BYTES as usize];
     for _ in 0..count {
         let length = file.range("length of a vocabulary entry", 0, TOKEN_BYTES)?;
-        has_space |= file.bytes(length as usize)? == b" ";
+        let text = &mut text[..length as usize];
+        file.fill(text)?;
+        has_space |= text == b" ";
     }
     // whisper.cpp looks it up whenever it suppresses a blank.
     if has_space { Ok(()) } else { Err(Error::new(start, "the vocabulary has no entry for a single space")) }

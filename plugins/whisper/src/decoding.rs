@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn plan(document: &str) -> Result<Plan> {
-        let vocabulary = Vocabulary::new([&b"a"[..], b" ", b"b"].into_iter().map(Into::into), 3);
+        let vocabulary = Vocabulary::of(&[b"a", b" ", b"b"]);
         Plan::new(&serde_json::from_str(document).unwrap(), &model(), &vocabulary, 1, false)
     }
 
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn translating_needs_a_model_of_many_languages() {
-        let vocabulary = Vocabulary::new(std::iter::empty(), 0);
+        let vocabulary = Vocabulary::of(&[]);
         let error = Plan::new(&WhisperOptions::default(), &model(), &vocabulary, 1, true).unwrap_err();
         assert_eq!(error.message(), "the model knows English only, so there is nothing to translate");
     }

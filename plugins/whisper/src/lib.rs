@@ -1,6 +1,6 @@
 //! Speech to text by whisper.cpp, as a Tenon plugin.
 //!
-//! `model` checks and loads files, `session` runs the tasks: it cuts the audio (`windows`), leaves silence out
+//! `model` checks and loads files (`source` reads them), `session` runs the tasks: it cuts the audio (`windows`), leaves silence out
 //! (`silence`), tells the engine what to do (`options` → `decoding`) on a thread of its own (`job`), and emits what
 //! comes (`transcript`). `native` and `shim.cpp` are the only places that touch C++. `docs/whisper.md` tells what is
 //! like whisper-cli and what is not.
@@ -14,6 +14,7 @@ mod native;
 mod options;
 mod session;
 mod silence;
+mod source;
 mod transcript;
 mod vocabulary;
 mod windows;

@@ -46,10 +46,9 @@ impl Model {
         let mut progress = |fraction| call.progress(fraction);
         let context = Context::open(&mut opened, file.size, options.flash_attn, &mut progress)?;
         call.check()?;
-        let tokens = (0..info.n_vocab.cast_signed()).map(|id| context.token(id).into());
-        let vocabulary = Vocabulary::new(tokens, context.end_of_text());
-        let threads = options.threads.unwrap_or(1);
         let context = Arc::new(context);
+        let vocabulary = Vocabulary::new(Arc::clone(&context), info.n_vocab.cast_signed(), context.end_of_text());
+        let threads = options.threads.unwrap_or(1);
         Ok(Self { context, info, vocabulary, vad, threads })
     }
 }

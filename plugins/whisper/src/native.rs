@@ -7,9 +7,11 @@
 #![allow(unsafe_code)]
 
 use crate::decoding::Decoding;
+use crate::source::{Bytes, Source};
+use crate::vocabulary::Texts;
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::io::Read;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -123,6 +125,19 @@ unsafe extern "C" fn write_log(level: sys::ggml_log_level, text: *const c_char, 
     }
 }
 
+/// Gives what was freed back to the system. glibc keeps it for threads that allocate in the same of its heaps; a new
+/// state is made on another thread than the one before it and would stand beside its remains.
+pub fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> c_int;
+        }
+        // SAFETY: a function of the C library that may be called at any time from any thread.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 /// The devices of kind GPU that this build sees, by ggml's name.
 pub fn gpus() -> Vec<String> {
     // SAFETY: the registry is set up; indices are below its count; names end with NUL and live as long as the process.
@@ -142,73 +157,45 @@ pub fn gpus() -> Vec<String> {
 /// Layout of `whisper_model_loader`.
 type Loader = sys::whisper_model_loader;
 
-/// A file on its way into whisper.cpp. It was checked, so it is as long as it says; what cannot be read after all
-/// reaches the engine as zeros, and the load then fails.
-struct Source<'a> {
-    reader: &'a mut dyn Read,
-    size: u64,
-    position: u64,
-    failure: Option<std::io::Error>,
-    progress: &'a mut dyn FnMut(f32),
-}
-
-impl Source<'_> {
-    fn loader(&mut self) -> Loader {
-        Loader {
-            context: std::ptr::from_mut(self).cast(),
-            read: Some(read_source),
-            eof: Some(source_ended),
-            close: Some(close_source),
-        }
-    }
-
-    fn fill(&mut self, mut out: &mut [u8]) {
-        while !out.is_empty() && self.failure.is_none() && self.position < self.size {
-            match self.reader.read(out) {
-                Ok(0) => self.failure = Some(std::io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
-                    self.position += count as u64;
-                    out = &mut out[count..];
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => self.failure = Some(error),
-            }
-        }
-        (self.progress)(self.position as f32 / self.size.max(1) as f32);
+/// What makes whisper.cpp read from a source, for as long as the source lives.
+fn loader(source: &mut Source<'_>) -> Loader {
+    Loader {
+        context: std::ptr::from_mut(source).cast(),
+        read: Some(read_source),
+        eof: Some(source_ended),
+        close: Some(close_source),
     }
 }
 
 unsafe extern "C" fn read_source(context: *mut c_void, out: *mut c_void, size: usize) -> usize {
     // SAFETY: `context` is the live source that `loader` pointed to, used by one thread; `out` has room for `size`.
-    let (source, out) = unsafe {
-        std::ptr::write_bytes(out.cast::<u8>(), 0, size);
-        (&mut *context.cast::<Source<'_>>(), std::slice::from_raw_parts_mut(out.cast::<u8>(), size))
-    };
+    let (source, out) =
+        unsafe { (&mut *context.cast::<Source<'_>>(), std::slice::from_raw_parts_mut(out.cast(), size)) };
     if catch_unwind(AssertUnwindSafe(|| source.fill(out))).is_err() {
-        source.failure = Some(std::io::Error::other("the reader panicked"));
+        out.fill(MaybeUninit::new(0_u8));
+        source.fail(std::io::Error::other("the reader panicked"));
     }
     size
 }
 
 unsafe extern "C" fn source_ended(context: *mut c_void) -> bool {
     // SAFETY: as in `read_source`.
-    let source = unsafe { &*context.cast::<Source<'_>>() };
-    source.failure.is_some() || source.position >= source.size
+    unsafe { &*context.cast::<Source<'_>>() }.is_at_end()
 }
 
 unsafe extern "C" fn close_source(_: *mut c_void) {}
 
-/// Loads by `open` from a reader, and tells a failed read from a refused file.
+/// Loads by `open` from what can be read, and tells a failed read from a refused file.
 fn load<T>(
-    reader: &mut dyn Read,
+    bytes: &mut dyn Bytes,
     size: u64,
     progress: &mut dyn FnMut(f32),
     open: impl FnOnce(*mut Loader, *mut Fault) -> *mut T,
 ) -> Result<Option<NonNull<T>>> {
-    let mut source = Source { reader, size, position: 0, failure: None, progress };
-    let mut loader = source.loader();
+    let mut source = Source::new(bytes, size, progress);
+    let mut loader = loader(&mut source);
     let opened = guarded(|fault| open(&mut loader, fault))?;
-    match source.failure {
+    match source.failure() {
         // What was opened over zeros is lost memory at worst; it must not be used.
         Some(error) => Err(Error::io(format!("the model file cannot be read: {error}"))),
         None => Ok(NonNull::new(opened)),
@@ -227,10 +214,9 @@ unsafe impl Sync for Context {}
 
 impl Context {
     /// Loads a model of `size` bytes that the pre-check accepted.
-    pub fn open(reader: &mut dyn Read, size: u64, flash_attn: bool, progress: &mut dyn FnMut(f32)) -> Result<Self> {
+    pub fn open(bytes: &mut dyn Bytes, size: u64, flash_attn: bool, progress: &mut dyn FnMut(f32)) -> Result<Self> {
         // SAFETY: the loader and its source live during the call.
-        let raw =
-            load(reader, size, progress, |loader, fault| unsafe { tenon_whisper_open(loader, flash_attn, fault) });
+        let raw = load(bytes, size, progress, |loader, fault| unsafe { tenon_whisper_open(loader, flash_attn, fault) });
         let raw = raw?.ok_or_else(|| Error::model("whisper.cpp refuses the model; its reason is in the log"))?;
         Ok(Self { raw })
     }
@@ -245,6 +231,12 @@ impl Context {
     pub fn end_of_text(&self) -> i32 {
         // SAFETY: the context is live.
         unsafe { sys::whisper_token_eot(self.raw.as_ptr()) }
+    }
+}
+
+impl Texts for Arc<Context> {
+    fn text(&self, id: i32) -> &[u8] {
+        self.token(id)
     }
 }
 

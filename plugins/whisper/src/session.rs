@@ -4,7 +4,7 @@ use crate::decoding::{Decoding, Plan, RATE};
 use crate::job::{self, Stragglers};
 use crate::languages::LanguageId;
 use crate::model::{Model, VAD_ROLE};
-use crate::native::{Abort, Counts, Event, MIN_SAMPLES, SpeechDetector, State};
+use crate::native::{self, Abort, Counts, Event, MIN_SAMPLES, SpeechDetector, State};
 use crate::options::WhisperOptions;
 use crate::silence::{self, Speech, TimeMap};
 use crate::transcript::{Place, Writer};
@@ -43,7 +43,7 @@ impl Session {
             return Err(Error::options(message).detail("option", "vad"));
         }
         if self.state.as_ref().is_some_and(|state| !state.is_as_new(plan.decoding.audio_ctx)) {
-            self.state = None;
+            self.give_up_state();
         }
         let mut windows = Windows::new(input, plan.window);
         if let Some(language) = plan.language {
@@ -108,7 +108,7 @@ impl Session {
     /// The language of the first 30 seconds, among those that the model knows.
     fn language(&mut self, call: &Call, samples: &Arc<Vec<f32>>, threads: i32) -> Result<(LanguageId, f32)> {
         if self.state.as_ref().is_some_and(|state| !state.is_as_new_for_languages()) {
-            self.state = None;
+            self.give_up_state();
         }
         let (abort, open) = self.take_state();
         let languages = self.model.info.languages().cast_signed();
@@ -128,7 +128,7 @@ impl Session {
         &mut self,
         call: &Call,
         samples: &Arc<Vec<f32>>,
-        options: crate::native::SpeechOptions,
+        options: native::SpeechOptions,
     ) -> Result<Vec<(i64, i64)>> {
         let mut detector = match (self.detector.take(), &self.model.vad) {
             (Some(detector), _) => detector,
@@ -149,6 +149,12 @@ impl Session {
 
     /// What ends the work on the state, and what gives the state: the one that is there, or a new one. Allocating it
     /// is slow, so it is for the thread that works.
+    /// Frees the working memory, so that new memory is made when it is needed next.
+    fn give_up_state(&mut self) {
+        self.state = None;
+        native::give_back_memory();
+    }
+
     fn take_state(&mut self) -> (Abort, impl FnOnce() -> Result<State> + Send + use<>) {
         let (state, context) = (self.state.take(), Arc::clone(&self.model.context));
         let abort = state.as_ref().map_or_else(Abort::default, State::arm);

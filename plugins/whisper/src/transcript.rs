@@ -181,8 +181,8 @@ mod tests {
     use super::*;
 
     fn vocabulary() -> Vocabulary {
-        let tokens: [&[u8]; 8] = [b" turn", b" on", b"ly", b".", "日".as_bytes(), b"\xe6\x9c", b"\xac", b" "];
-        Vocabulary::new(tokens.into_iter().map(Into::into), 8)
+        let tokens: [&'static [u8]; 8] = [b" turn", b" on", b"ly", b".", "日".as_bytes(), b"\xe6\x9c", b"\xac", b" "];
+        Vocabulary::of(&tokens)
     }
 
     fn token(id: i32, t0: i64, t1: i64) -> Token {

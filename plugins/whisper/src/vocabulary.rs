@@ -4,30 +4,49 @@
 //! stack. Here both take linear time and no recursion; the tokens of a prompt are the same.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::OnceLock;
 use tenon_plugin::{Error, Result};
 
+/// Who knows the texts of tokens.
+pub trait Texts: Send + Sync {
+    /// The bytes of a token that exists.
+    fn text(&self, id: i32) -> &[u8];
+}
+
 /// Texts of all tokens, and the way back.
-#[derive(Debug)]
 pub struct Vocabulary {
-    tokens: Vec<Box<[u8]>>,
-    ids: HashMap<Box<[u8]>, i32>,
-    longest: usize,
+    texts: Box<dyn Texts>,
+    count: i32,
     end_of_text: i32,
+    /// Made for the first prompt: it takes megabytes and milliseconds, and few requests have one.
+    ids: OnceLock<Ids>,
+}
+
+/// The way from texts to ids.
+struct Ids {
+    of: HashMap<Box<[u8]>, i32>,
+    longest: usize,
 }
 
 impl Vocabulary {
-    /// A vocabulary from its texts in order. Ids from `end_of_text` on stand for no text.
-    pub fn new(tokens: impl Iterator<Item = Box<[u8]>>, end_of_text: i32) -> Self {
-        let tokens: Vec<Box<[u8]>> = tokens.collect();
-        let longest = tokens.iter().map(|token| token.len()).max().unwrap_or(0);
-        // Of equal texts the last one counts, as in whisper.cpp.
-        let ids = tokens.iter().zip(0..).map(|(token, id)| (token.clone(), id)).collect();
-        Self { tokens, ids, longest, end_of_text }
+    /// A vocabulary of `count` tokens. Ids from `end_of_text` on stand for no text.
+    pub fn new(texts: impl Texts + 'static, count: i32, end_of_text: i32) -> Self {
+        Self { texts: Box::new(texts), count, end_of_text, ids: OnceLock::new() }
     }
 
     /// The bytes of a token; none for an id that does not exist.
     pub fn bytes(&self, id: i32) -> &[u8] {
-        usize::try_from(id).ok().and_then(|id| self.tokens.get(id)).map_or(&[], |token| token)
+        if (0..self.count).contains(&id) { self.texts.text(id) } else { &[] }
+    }
+
+    fn ids(&self) -> &Ids {
+        self.ids.get_or_init(|| {
+            // Of equal texts the last one counts, as in whisper.cpp.
+            let of: HashMap<Box<[u8]>, i32> = (0..self.count).map(|id| (self.bytes(id).into(), id)).collect();
+            let longest = of.keys().map(|text| text.len()).max().unwrap_or(0);
+            Ids { of, longest }
+        })
     }
 
     /// The token stands for text.
@@ -40,10 +59,14 @@ impl Vocabulary {
     pub fn tokenize(&self, text: &str) -> (Vec<i32>, usize) {
         let mut ids = Vec::new();
         let mut unknown = 0;
+        if text.is_empty() {
+            return (ids, unknown);
+        }
+        let Ids { of, longest } = self.ids();
         for mut word in Words(text.as_bytes()) {
             while !word.is_empty() {
-                let most = word.len().min(self.longest.max(1));
-                let known = (1..=most).rev().find_map(|len| self.ids.get(&word[..len]).map(|id| (len, *id)));
+                let most = word.len().min((*longest).max(1));
+                let known = (1..=most).rev().find_map(|len| of.get(&word[..len]).map(|id| (len, *id)));
                 match known {
                     Some((len, id)) => {
                         ids.push(id);
@@ -68,8 +91,13 @@ impl Vocabulary {
             .nest_limit(64)
             .build()
             .map_err(|error| Error::options(format!("suppress_regex is no regular expression: {error}")))?;
-        let matching = self.tokens.iter().zip(0..).filter(|(token, _)| regex.is_match(token));
-        Ok(matching.map(|(_, id)| id).collect())
+        Ok((0..self.count).filter(|id| regex.is_match(self.bytes(*id))).collect())
+    }
+}
+
+impl fmt::Debug for Vocabulary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vocabulary").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
@@ -125,9 +153,23 @@ fn is_space(byte: &u8) -> bool {
 mod tests {
     use super::*;
 
+    impl Texts for Vec<&'static [u8]> {
+        fn text(&self, id: i32) -> &[u8] {
+            self[id as usize]
+        }
+    }
+
+    impl Vocabulary {
+        /// A vocabulary of these tokens, all of which stand for text.
+        pub(crate) fn of(tokens: &[&'static [u8]]) -> Self {
+            let count = tokens.len() as i32;
+            Self::new(tokens.to_vec(), count, count)
+        }
+    }
+
     fn vocabulary() -> Vocabulary {
         let texts = ["a", " ", "ab", " ab", "b", "1", " 12", "'s", ".", "ä", "\n", "abc", " ("];
-        Vocabulary::new(texts.iter().map(|text| text.as_bytes().into()), 12)
+        Vocabulary::of(&texts.map(str::as_bytes))
     }
 
     fn words(text: &str) -> Vec<&str> {
@@ -149,6 +191,16 @@ mod tests {
     #[test]
     fn bytes_without_a_token_are_counted_and_left_out() {
         assert_eq!(vocabulary().tokenize("aéä"), (vec![0, 9], 2));
+    }
+
+    #[test]
+    fn an_id_that_does_not_exist_has_no_bytes() {
+        assert_eq!([-1, 0, 13, i32::MAX].map(|id| vocabulary().bytes(id).len()), [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn of_equal_texts_the_last_counts() {
+        assert_eq!(Vocabulary::of(&[b"a", b"b", b"a"]).tokenize("a"), (vec![2], 0));
     }
 
     #[test]

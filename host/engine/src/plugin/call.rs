@@ -22,8 +22,8 @@ const USED: usize = 256 * 1024;
 /// Runs `body` on a stack of [`STACK`]: this thread's where it has as much, else that of a thread which is waited for
 /// and has this one's log.
 ///
-/// A thread of its own is the dearer way. glibc gives it a heap of its own that grows by a page at a time, so that a
-/// model with many small parts loads a quarter slower there.
+/// A thread of its own is the dearer way. glibc gives it a heap of its own that grows by a page at a time, and a
+/// model of many small parts loads slower there.
 pub(crate) fn on_big_stack<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     if stack::left().is_some_and(|left| left >= STACK - USED) {
         return catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| Err(host_panic(payload)));
