@@ -355,9 +355,9 @@ TENON_API tenon_status tenon_engine_models(const tenon_engine *engine, tenon_tab
 TENON_API tenon_status tenon_engine_plugins(const tenon_engine *engine, tenon_table **plugins, tenon_error **error);
 
 /**
- * Hashes the files of a model, whether or not the ledger knows them, and loads nothing. `verify` is one of
- * `TENON_VERIFY_*`; `progress` may be NULL. `TENON_E_HASH_MISMATCH`, `TENON_E_NOT_FOUND` and so on for the first file
- * that is not what its manifest says.
+ * Compares the files of a model with its manifest, and loads nothing. `verify` says how: `TENON_VERIFY_ALWAYS` hashes
+ * them whether or not the ledger knows them. `progress` may be NULL. `TENON_E_HASH_MISMATCH`, `TENON_E_NOT_FOUND` and
+ * so on for the first file that is not what its manifest says.
  */
 TENON_API
 tenon_status tenon_model_verify(const tenon_engine *engine,
@@ -681,7 +681,7 @@ typedef void (*tenon_wakeup_fn)(void *data) TENON_NOEXCEPT;
 /** Event: a piece of generated text, whole code points: `text`. */
 #define TENON_EVENT_TEXT 2
 
-/** Event: a token, where they were asked for: `text`, `token`, `logprob`. */
+/** Event: a token, where they were asked for: `text`, `token`, `logprob`; `start_us`, `end_us` where it is timed. */
 #define TENON_EVENT_TOKEN 3
 
 /** Event: the vector of the input text `index`: `values`, `value_count`. */
@@ -696,7 +696,7 @@ typedef void (*tenon_wakeup_fn)(void *data) TENON_NOEXCEPT;
 /** Event: what the reader should know about this answer: `text`. */
 #define TENON_EVENT_NOTE 7
 
-/** What happens while a request runs. Fields that a kind does not name are 0 or NULL. */
+/** What happens while a request runs. Fields that a kind does not name are 0 or NULL; `text` is "" then. */
 typedef struct tenon_event {
     /** `sizeof(tenon_event)`, set by the caller. */
     uint32_t struct_size;
@@ -758,7 +758,7 @@ tenon_status tenon_stream_next(tenon_stream *stream,
                                tenon_error **error);
 
 /**
- * Hands over live audio: `frames` frames of `channels` interleaved samples at `rate` frames per second, copied once.
+ * Hands over live audio: `frames` frames of `channels` interleaved samples at `rate` frames per second, which are copied.
  * Rate and channels must stay as they were in the first call. Waits while the backend is more than 30 seconds behind.
  * `TENON_E_END` when the request has ended. Any thread, also while another one reads the stream.
  */
@@ -811,7 +811,10 @@ TENON_API tenon_status tenon_stream_cancel(const tenon_stream *stream, tenon_err
  */
 TENON_API tenon_status tenon_stream_result(const tenon_stream *stream, tenon_result **result, tenon_error **error);
 
-/** Whether the stream can be read without waiting: 1 or 0. The end counts as something to read. */
+/**
+ * Whether the stream can be read without waiting: 1 or 0. The end counts as something to read. 1 also while another
+ * thread reads it, since nobody knows what that one leaves.
+ */
 TENON_API int32_t tenon_stream_is_ready(const tenon_stream *stream);
 
 /**

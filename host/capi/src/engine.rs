@@ -393,9 +393,9 @@ fn plugin_row(plugin: PluginEntry) -> [String; 11] {
     ]
 }
 
-/// Hashes the files of a model, whether or not the ledger knows them, and loads nothing. `verify` is one of
-/// `TENON_VERIFY_*`; `progress` may be NULL. `TENON_E_HASH_MISMATCH`, `TENON_E_NOT_FOUND` and so on for the first file
-/// that is not what its manifest says.
+/// Compares the files of a model with its manifest, and loads nothing. `verify` says how: `TENON_VERIFY_ALWAYS` hashes
+/// them whether or not the ledger knows them. `progress` may be NULL. `TENON_E_HASH_MISMATCH`, `TENON_E_NOT_FOUND` and
+/// so on for the first file that is not what its manifest says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tenon_model_verify(
     engine: *const tenon_engine,

@@ -196,7 +196,7 @@ unsafe fn samples<T: Copy>(
 }
 
 /// A sample of 16 bits as a fraction of full scale.
-pub(crate) fn from_i16(sample: i16) -> f32 {
+fn from_i16(sample: i16) -> f32 {
     f32::from(sample) / 32768.0
 }
 

@@ -3,7 +3,7 @@
 use crate::boundary::{self, Sized_, array, c_text, duration, free, out, quick, run, value};
 use crate::error::tenon_error;
 use crate::handle::{self, Kind, Object};
-use crate::request::{Builder, from_i16, tenon_request};
+use crate::request::{Builder, tenon_request};
 use crate::result::{Given, probability, tenon_result};
 use crate::session::{Open, tenon_session};
 use crate::wakeup::Wakeup;
@@ -25,7 +25,7 @@ pub struct tenon_stream {
 pub const TENON_EVENT_SEGMENT: i32 = 1;
 /// Event: a piece of generated text, whole code points: `text`.
 pub const TENON_EVENT_TEXT: i32 = 2;
-/// Event: a token, where they were asked for: `text`, `token`, `logprob`.
+/// Event: a token, where they were asked for: `text`, `token`, `logprob`; `start_us`, `end_us` where it is timed.
 pub const TENON_EVENT_TOKEN: i32 = 3;
 /// Event: the vector of the input text `index`: `values`, `value_count`.
 pub const TENON_EVENT_EMBEDDING: i32 = 4;
@@ -36,7 +36,7 @@ pub const TENON_EVENT_PROGRESS: i32 = 6;
 /// Event: what the reader should know about this answer: `text`.
 pub const TENON_EVENT_NOTE: i32 = 7;
 
-/// What happens while a request runs. Fields that a kind does not name are 0 or NULL.
+/// What happens while a request runs. Fields that a kind does not name are 0 or NULL; `text` is "" then.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct tenon_event {
@@ -292,7 +292,7 @@ pub unsafe extern "C" fn tenon_stream_next(
     if status == status::OK { calm } else { status }
 }
 
-/// Hands over live audio: `frames` frames of `channels` interleaved samples at `rate` frames per second, copied once.
+/// Hands over live audio: `frames` frames of `channels` interleaved samples at `rate` frames per second, which are copied.
 /// Rate and channels must stay as they were in the first call. Waits while the backend is more than 30 seconds behind.
 /// `TENON_E_END` when the request has ended. Any thread, also while another one reads the stream.
 #[unsafe(no_mangle)]
@@ -329,8 +329,7 @@ pub unsafe extern "C" fn tenon_stream_push_audio_i16(
         run(error, || {
             let (count, channels) = size(frames, channels)?;
             let flow = handle::get::<Flow>(stream)?;
-            let samples: Vec<f32> = array(samples, count, "samples")?.iter().map(|sample| from_i16(*sample)).collect();
-            flow.input()?.push(&samples, rate, channels)
+            flow.input()?.push_i16(array(samples, count, "samples")?, rate, channels)
         })
     }
 }
@@ -439,10 +438,14 @@ pub unsafe extern "C" fn tenon_stream_result(
     }
 }
 
-/// Whether the stream can be read without waiting: 1 or 0. The end counts as something to read.
+/// Whether the stream can be read without waiting: 1 or 0. The end counts as something to read. 1 also while another
+/// thread reads it, since nobody knows what that one leaves.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tenon_stream_is_ready(stream: *const tenon_stream) -> i32 {
-    value(0, || Some(handle::get::<Flow>(stream).ok()?.reader().ok()?.stream.is_ready().into()))
+    value(0, || {
+        let flow = handle::get::<Flow>(stream).ok()?;
+        Some(flow.reader().map_or(true, |reader| reader.stream.is_ready()).into())
+    })
 }
 
 /// Frees a stream. NULL does nothing. A request that still runs is cancelled, and this waits until its backend has

@@ -9,9 +9,17 @@ use tenon_abi::{Status, status};
 /// TENON_VERSION_PATCH` of the header that it was built with. Never fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn tenon_version() -> u32 {
-    let mut parts = env!("CARGO_PKG_VERSION").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0);
-    next() << 16 | next() << 8 | next()
+    const VERSION: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) << 16
+        | number(env!("CARGO_PKG_VERSION_MINOR")) << 8
+        | number(env!("CARGO_PKG_VERSION_PATCH"));
+    VERSION
+}
+
+const fn number(text: &str) -> u32 {
+    match u32::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("a part of the version is no number"),
+    }
 }
 
 /// The version of the library that is running, such as "0.1.0". Never fails; the text stays.

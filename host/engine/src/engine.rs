@@ -598,12 +598,16 @@ impl Engine {
                 Some(problem) => tracing::warn!(path = %plugin.sidecar.display(), %problem, "plugin cannot be used"),
             }
         }
+        let (mut found, mut missing) = (Vec::new(), 0);
         for model in self.models() {
-            match &model.problem {
-                None => tracing::info!(name = model.name, backend = model.backend, state = ?model.state, "model"),
-                Some(problem) => tracing::warn!(%problem, "manifest cannot be used"),
+            match (&model.problem, model.state) {
+                (Some(problem), _) => tracing::warn!(%problem, "manifest cannot be used"),
+                (None, State::Missing) => missing += 1,
+                (None, _) => found.push(model.name.clone()),
             }
+            tracing::debug!(name = model.name, backend = model.backend, state = ?model.state, "model");
         }
+        tracing::info!(found = found.join(" "), missing, "models");
     }
 }
 

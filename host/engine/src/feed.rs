@@ -354,11 +354,24 @@ impl LiveInput {
     /// `InvalidArgument` when the rate or the number of channels changes or the input was finished, `Audio` when they
     /// are not accepted, `End` when the request has ended, a stop kind when it is about to.
     pub fn push(&self, samples: &[f32], rate: u32, channels: u16) -> Result<()> {
+        self.push_with(rate, channels, |converter, block| converter.push(samples, block))
+    }
+
+    /// As [`LiveInput::push`], for 16-bit samples.
+    ///
+    /// # Errors
+    /// As [`LiveInput::push`].
+    pub fn push_i16(&self, samples: &[i16], rate: u32, channels: u16) -> Result<()> {
+        self.push_with(rate, channels, |converter, block| converter.push_i16(samples, block))
+    }
+
+    fn push_with(&self, rate: u32, channels: u16, push: impl FnOnce(&mut Converter, &mut Vec<f32>)) -> Result<()> {
         let mut live = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         if live.finished {
             return Err(Error::new(ErrorKind::InvalidArgument, "the input was finished: no audio can follow"));
         }
-        let block = live.convert(samples, rate, channels, self.wanted)?;
+        let mut block = Vec::new();
+        push(live.converter(rate, channels, self.wanted)?, &mut block);
         // Under the lock, so that blocks of two threads keep the order of their conversion.
         self.blocks.push(block, &self.stop)
     }
@@ -384,16 +397,13 @@ impl LiveInput {
 }
 
 impl Live {
-    fn convert(&mut self, samples: &[f32], rate: u32, channels: u16, wanted: Wanted) -> Result<Vec<f32>> {
+    /// The converter of this input; rate and channels must stay as they were.
+    fn converter(&mut self, rate: u32, channels: u16, wanted: Wanted) -> Result<&mut Converter> {
         if self.converter.is_none() {
             self.converter = Some((rate, channels, Converter::new(rate, channels, wanted)?));
         }
-        let mut block = Vec::new();
         match &mut self.converter {
-            Some((known, count, converter)) if (*known, *count) == (rate, channels) => {
-                converter.push(samples, &mut block);
-                Ok(block)
-            }
+            Some((known, count, converter)) if (*known, *count) == (rate, channels) => Ok(converter),
             _ => {
                 let message = "rate and channels of live audio must stay as they were in the first block";
                 Err(Error::new(ErrorKind::InvalidArgument, message))

@@ -234,3 +234,54 @@ fn statements(code: &str) -> Vec<String> {
     }
     all.iter().map(|statement| statement.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: &str) -> Result<String, String> {
+        let mut module = Module::default();
+        module.read(&uncommented(header))?;
+        Ok(module.text())
+    }
+
+    #[test]
+    fn reads_every_form_of_the_headers() {
+        let header = r#"
+#define TENON_TWO 2
+#define TENON_API
+/** A handle; with a semicolon. */
+typedef struct tenon_thing tenon_thing;
+struct tenon_other;
+typedef void (*tenon_hook)(void *data, const struct tenon_other *other) TENON_NOEXCEPT;
+typedef struct tenon_pair { /** First. */ uint32_t first; const char *const *texts; tenon_hook hook; } tenon_pair;
+TENON_API
+int32_t tenon_thing_read(const tenon_thing *thing,
+                         struct tenon_pair *pair,
+                         tenon_thing **out);
+TENON_API void tenon_thing_free(tenon_thing *thing);
+static inline tenon_pair tenon_pair_init(void) { return 0; }
+"#;
+        let text = read(header).unwrap_or_default();
+        for line in [
+            "TENON_TWO = 2\n",
+            "class tenon_thing(c_void_p):\n",
+            "tenon_hook = CFUNCTYPE(None, c_void_p, c_void_p)\n",
+            "        (\"first\", c_uint32),\n        (\"texts\", POINTER(c_char_p)),\n        (\"hook\", tenon_hook),\n",
+            "    \"tenon_thing_read\": (c_int32, [tenon_thing, POINTER(tenon_pair), POINTER(tenon_thing)]),\n",
+            "    \"tenon_thing_free\": (None, [tenon_thing]),\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("init") && !text.contains("TENON_API"), "{text}");
+    }
+
+    #[test]
+    fn refuses_a_form_that_it_does_not_know() {
+        for header in ["int tenon_odd(void);", "TENON_API long tenon_odd(void);", "typedef union tenon_odd tenon_odd;"]
+        {
+            let problem = read(header).expect_err(header);
+            assert!(problem.contains("tenon_odd"), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+"""libtenon: where it is, its functions, and how they are called.
+
+Every call goes through `call`, which turns an error of C into an exception. Every object of C is held by a `Handle`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union
+
+from . import _abi as abi
+from ._errors import CLASSES, TenonError
+
+Self = TypeVar("Self", bound="Handle")
+
+#: The details that errors of the library have; C gives each by its name alone.
+DETAILS = (
+    "actual",
+    "backend",
+    "context_size",
+    "cpu",
+    "expected",
+    "file",
+    "limit",
+    "line",
+    "lost",
+    "missing",
+    "model",
+    "native",
+    "needed",
+    "offset",
+    "option",
+    "plugin",
+    "prompt_tokens",
+    "threads",
+    "trained",
+)
+
+#: `.by` is the KeyboardInterrupt that came in a callback on the thread of a call, to be raised when the call returns.
+interrupted = threading.local()
+
+
+def candidates() -> Iterator[Path]:
+    """Where the library may be, in the order of the search: the wheel, or a checkout in which this file lies."""
+    major = abi.TENON_VERSION_MAJOR
+    series = f"0.{abi.TENON_VERSION_MINOR}" if major == 0 else str(major)
+    if sys.platform == "win32":
+        shipped, built = "tenon.dll", "tenon.dll"
+    elif sys.platform == "darwin":
+        shipped, built = f"libtenon.{series}.dylib", "libtenon.dylib"
+    else:
+        shipped, built = f"libtenon.so.{series}", "libtenon.so"
+    package = Path(__file__).resolve().parent
+    yield package / "lib" / shipped
+    checkout = package.parents[2]
+    if (checkout / "include" / "tenon.h").is_file():
+        for profile in ("release", "debug"):
+            yield checkout / "target" / profile / built
+
+
+def find() -> Path:
+    """The library: the one that TENON_LIBRARY names, or else the first that is there."""
+    named = os.environ.get("TENON_LIBRARY")
+    if named:
+        return Path(named)
+    places = list(candidates())
+    for place in places:
+        if place.is_file():
+            return place
+    listed = ", ".join(str(place) for place in places)
+    raise ImportError(f"libtenon is in none of its places ({listed}): install the wheel or set TENON_LIBRARY")
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Opens the library, refuses one of another version, and declares its functions."""
+    try:
+        library = ctypes.CDLL(str(path))
+        library.tenon_version.restype = ctypes.c_uint32
+        version: int = library.tenon_version()
+    except (OSError, AttributeError) as problem:
+        raise ImportError(f"{path} cannot be used as libtenon: {problem}") from problem
+    wanted = abi.TENON_VERSION_MAJOR << 16 | abi.TENON_VERSION_MINOR << 8
+    if version & ~0xFF != wanted:
+        found = f"{version >> 16}.{version >> 8 & 0xFF}.{version & 0xFF}"
+        message = (
+            f"{path} is libtenon {found}, and this package is for {abi.TENON_VERSION_STRING}: install one of the two"
+        )
+        raise ImportError(message)
+    for name, (result, arguments) in abi.FUNCTIONS.items():
+        function = getattr(library, name, None)
+        if function is None:
+            raise ImportError(f"{path} lacks {name}: it is older than this package")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+path = find()
+lib = load(path)
+
+
+def call(function: Any, *arguments: Any) -> None:
+    """Calls a function whose last parameter is an error, and raises what it says."""
+    error = abi.tenon_error()
+    status: int = function(*arguments, ctypes.byref(error))
+    settle(status, error)
+
+
+def settle(status: int, error: abi.tenon_error) -> None:
+    """Raises what a call left behind, if anything."""
+    problem = None if status == abi.TENON_OK else exception(status, error)
+    interrupt = interrupted.__dict__.pop("by", None)
+    if interrupt is not None:
+        raise interrupt
+    if problem is not None:
+        raise problem
+
+
+def exception(status: int, error: abi.tenon_error) -> TenonError:
+    """An error of C as an exception. Frees it."""
+    name = string(lib.tenon_status_name(status))
+    message = string(lib.tenon_error_message(error)) or name
+    details: Dict[str, str] = {}
+    for key in DETAILS:
+        value = lib.tenon_error_detail(error, key.encode())
+        if value is not None:
+            details[key] = string(value)
+    lib.tenon_error_free(error)
+    return CLASSES.get(status, TenonError)(status, name, message, details)
+
+
+def string(text: Optional[bytes]) -> str:
+    """A text of C's; "" for NULL."""
+    return "" if text is None else text.decode()
+
+
+def chars(text: str, what: str) -> bytes:
+    """A text for C, which cannot hold a NUL."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a str, not {type(text).__name__}")
+    if "\0" in text:
+        raise ValueError(f"{what} contains a null character")
+    return text.encode()
+
+
+def file_name(path: Union[str, "os.PathLike[str]"]) -> bytes:
+    """A path for C."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("the path contains a null character")
+    return name
+
+
+def microseconds(seconds: float, what: str) -> int:
+    """A duration for C, which ends at 292,000 years."""
+    if not seconds >= 0:
+        raise ValueError(f"{what} is {seconds}: it must be a number of seconds, 0 or more")
+    return int(min(seconds * 1e6, 2.0**63 - 1024))
+
+
+def rows(function: Any, owner: Any) -> List[Dict[str, str]]:
+    """A table that a function gives, as one dict for each row."""
+    table = abi.tenon_table()
+    call(function, owner, ctypes.byref(table))
+    try:
+        names = [lib.tenon_table_column(table, column) for column in range(lib.tenon_table_columns(table))]
+        count = lib.tenon_table_rows(table)
+        return [{string(name): string(lib.tenon_table_get(table, row, name)) for name in names} for row in range(count)]
+    finally:
+        lib.tenon_table_free(table)
+
+
+class Handle:
+    """What all objects have in common: they can be closed, by `close`, by `with`, or else when nobody uses them.
+
+    Closing twice is allowed, and so is any order of closing: what needs another object keeps it alive. To use what was
+    closed is a ValueError.
+    """
+
+    def __init__(self, handle: Any, free: Callable[[Any], None]) -> None:
+        self._raw = handle
+        # Runs once: by close, when the object is gone, or before the interpreter ends.
+        self._finalizer = weakref.finalize(self, free, handle)
+
+    @property
+    def _handle(self) -> Any:
+        if not self._finalizer.alive:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        return self._raw
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return not self._finalizer.alive
+
+    def close(self) -> None:
+        """Frees what it holds. A second time does nothing."""
+        self._finalizer()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
