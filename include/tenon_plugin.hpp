@@ -1,23 +1,26 @@
 // Write a Tenon backend in C++17: a header over tenon_plugin.h, with nothing to link.
 //
-// A backend is a class with these members; TENON_EXPORT_BACKEND(my_backend) makes the plugin's entry of it.
+// A backend is a class with these members; TENON_EXPORT_BACKEND(my_backend) makes the plugin's entry of it. Everything
+// is in the namespace tenon::plugin, so that a program may include tenon.hpp as well and link a backend of its own:
+// `engine.register_plugin(plugin::export_backend<my_backend>)`.
 //
+//   namespace plugin = tenon::plugin;
 //   struct my_backend {
 //       static constexpr const char *id = "mine", *version = "0.1.0", *build_info = "";
 //       static constexpr std::uint32_t caps = 0;                        // TENON_CAP_ flags
 //       static std::string description();                                // the JSON document `backend`
 //
 //       struct model {
-//           model(tenon::call &, const tenon::files &, tenon::options);
+//           model(plugin::call &, const plugin::files &, plugin::options);
 //       };
 //       struct session {
-//           session(tenon::call &, std::shared_ptr<model>, tenon::options);
-//           void run(tenon::call &, std::string_view task, const tenon::items &, tenon::options);
-//           void reset(tenon::call &);
+//           session(plugin::call &, std::shared_ptr<model>, plugin::options);
+//           void run(plugin::call &, std::string_view task, const plugin::items &, plugin::options);
+//           void reset(plugin::call &);
 //       };
 //   };
 //
-// Throw tenon::error to fail with a status of your choice. Every other exception becomes TENON_E_BACKEND, except
+// Throw plugin::error to fail with a status of your choice. Every other exception becomes TENON_E_BACKEND, except
 // std::bad_alloc, which becomes TENON_E_OUT_OF_MEMORY. No exception leaves the plugin.
 
 #ifndef TENON_PLUGIN_HPP
@@ -39,7 +42,7 @@
 
 #include "tenon_plugin.h"
 
-namespace tenon {
+namespace tenon::plugin {
 
 inline tenon_str str(std::string_view text) noexcept { return tenon_str{text.data(), text.size()}; }
 
@@ -293,12 +296,12 @@ tenon_status export_backend(const tenon_host_v1 *host, const tenon_plugin_v1 **o
     return TENON_OK;
 }
 
-}  // namespace tenon
+}  // namespace tenon::plugin
 
 /// Defines the plugin's entry for a backend.
 #define TENON_EXPORT_BACKEND(Backend)                                                                                  \
     extern "C" tenon_status tenon_plugin_entry_v1(const tenon_host_v1 *host, const tenon_plugin_v1 **out) {            \
-        return tenon::export_backend<Backend>(host, out);                                                              \
+        return tenon::plugin::export_backend<Backend>(host, out);                                                      \
     }                                                                                                                  \
     static_assert(true, "ends with a semicolon")
 

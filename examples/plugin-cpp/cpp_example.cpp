@@ -8,6 +8,8 @@
 
 #include "tenon_plugin.hpp"
 
+namespace plugin = tenon::plugin;
+
 struct loudness {
     static constexpr const char *id = "cpp-example", *version = "0.1.0", *build_info = "C++17";
     static constexpr std::uint32_t caps = TENON_CAP_CONCURRENT_SESSIONS;
@@ -26,23 +28,23 @@ struct loudness {
     }
 
     struct model {
-        model(tenon::call &, const tenon::files &, tenon::options) {}
+        model(plugin::call &, const plugin::files &, plugin::options) {}
     };
 
     class session {
     public:
-        session(tenon::call &, std::shared_ptr<model> model, tenon::options) : model_(std::move(model)) {}
+        session(plugin::call &, std::shared_ptr<model> model, plugin::options) : model_(std::move(model)) {}
 
-        void run(tenon::call &call, std::string_view task, const tenon::items &items, tenon::options asked) {
+        void run(plugin::call &call, std::string_view task, const plugin::items &items, plugin::options asked) {
             if (items.size() != 1) throw std::invalid_argument("one input item is needed");
-            if (task == "transcribe") return transcribe(call, tenon::as_audio(items[0]), asked);
-            if (task == "generate") return count(call, tenon::view(tenon::as_text(items[0]).text));
-            throw tenon::error(TENON_E_UNSUPPORTED, "no task `" + std::string(task) + "`");
+            if (task == "transcribe") return transcribe(call, plugin::as_audio(items[0]), asked);
+            if (task == "generate") return count(call, plugin::view(plugin::as_text(items[0]).text));
+            throw plugin::error(TENON_E_UNSUPPORTED, "no task `" + std::string(task) + "`");
         }
-        void reset(tenon::call &) {}
+        void reset(plugin::call &) {}
 
     private:
-        static void transcribe(tenon::call &call, const tenon_audio &audio, tenon::options asked) {
+        static void transcribe(plugin::call &call, const tenon_audio &audio, plugin::options asked) {
             const bool percent = asked.text("unit").value_or("percent") == "percent";
             for (std::uint64_t start = 0; start < audio.frames; start += audio.rate) {
                 call.check();
@@ -54,12 +56,12 @@ struct loudness {
                 tenon_segment segment{};
                 segment.start_us = microseconds(start, audio.rate);
                 segment.end_us = microseconds(end, audio.rate);
-                segment.text = tenon::str(text);
+                segment.text = plugin::str(text);
                 segment.confidence = segment.no_speech = NAN;
                 call.emit_segment(segment);
             }
         }
-        static void count(tenon::call &call, std::string_view text) {
+        static void count(plugin::call &call, std::string_view text) {
             call.emit_text(std::to_string(text.size()) + " bytes");
             call.emit_document("finish", R"({"reason": "stop"})");
         }
