@@ -1,4 +1,4 @@
-//! The program and the native plugins in target/release, each plugin sealed with its sidecar.
+//! The program, the C library and the native plugins in target/release, each plugin sealed with its sidecar.
 
 use crate::process::{self, cargo, root, run};
 use crate::tools;
@@ -7,16 +7,17 @@ use std::path::PathBuf;
 /// The plugins that the project builds, by folder under plugins/.
 pub const PLUGINS: &[&str] = &["echo", "whisper", "llama"];
 
-/// Sets up, builds the program and every plugin, and seals the plugins.
+/// Sets up, builds the program, the library and every plugin, and seals the plugins.
 pub fn build() -> Result<(), String> {
     tools::set_up()?;
     build_host()?;
     build_plugins()
 }
 
-/// Builds the program alone. Needs no C++ toolchain.
-pub fn build_host() -> Result<(), String> {
-    run(&mut cargo(&["build", "--release", "--locked", "-p", "tenon-cli"]))
+/// Builds the program and the C library. Needs no C++ toolchain. One call, so that both have the same features of the
+/// crates that they share, which are then compiled once.
+fn build_host() -> Result<(), String> {
+    run(&mut cargo(&["build", "--release", "--locked", "-p", "tenon-cli", "-p", "tenon-capi"]))
 }
 
 /// Builds the plugins and writes the sidecar of each.

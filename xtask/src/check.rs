@@ -36,6 +36,7 @@ const OUTSIDE: &[&str] = &[
     "tenon-native-tests",
     "tenon-package-tests",
     "tenon-bench",
+    "tenon-bench-capi",
     "tenon-bench-meter",
     "tenon-bench-whisper",
     "tenon-bench-llama",

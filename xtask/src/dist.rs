@@ -1,96 +1,103 @@
-//! A relocatable archive: program, plugins, headers, manifests, shipped models, completions, man pages, licences.
+//! Packages in target/dist: a relocatable archive, with dpkg-deb a Debian package, with Python a wheel.
+//!
+//! All are made of one tree: [`stage`] fills it, [`library`] knows the names of the C library's files, [`licences`]
+//! collects the texts of everything bundled, [`debian`] adds what Debian asks for. The templates are in packaging/;
+//! `tests/packages` unpacks the results and builds programs with them.
 
-use crate::artifacts::{self, PLUGINS};
-use crate::process::{self, output, root, run as run_command};
-use std::fs;
+mod debian;
+mod files;
+mod library;
+pub mod licences;
+mod stage;
+
+use crate::artifacts;
+use crate::process::{self, find, output, root, run as run_command};
+use stage::Layout;
 use std::path::{Path, PathBuf};
 
-/// Packs `target/dist/tenon-VERSION-TARGET.tar.gz` and tries the unpacked program.
+/// The version of everything that is packed.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How much time packing may take.
+#[derive(Clone, Copy)]
+pub enum Effort {
+    /// For tests: packed quickly.
+    Little,
+    /// For those who fetch the packages: packed small.
+    Much,
+}
+
+/// Builds and packs everything and tries the packed program.
 pub fn run() -> Result<(), String> {
     artifacts::build()?;
-    let name = format!("tenon-{}-{}", env!("CARGO_PKG_VERSION"), target()?);
-    let dist = root().join("target/dist");
-    let stage = dist.join(&name);
-    if stage.exists() {
-        fs::remove_dir_all(&stage).map_err(|error| format!("{}: {error}", stage.display()))?;
-    }
-    fill(&stage)?;
-    let archive = dist.join(format!("{name}.tar.gz"));
-    run_command(process::command("tar").arg("-C").arg(&dist).arg("-czf").arg(&archive).arg(&name))?;
+    let stage = pack(Effort::Much)?;
     // The stage is what the archive unpacks to; its program must find its own models and plugins.
-    run_command(process::command(stage.join("bin/tenon")).args(["demo", "--quiet"]))?;
-    println!("{}", archive.display());
-    Ok(())
+    run_command(process::command(stage.join("bin/tenon")).args(["demo", "--quiet"]))
 }
 
-fn fill(stage: &Path) -> Result<(), String> {
-    let share = stage.join("share/tenon");
-    copy(&artifacts::program(), &stage.join("bin"))?;
-    for plugin in PLUGINS {
-        copy(&artifacts::library(plugin), &stage.join("lib/tenon/plugins"))?;
-        let sidecar = artifacts::release_folder().join(format!("{plugin}.plugin.toml"));
-        copy(&sidecar, &stage.join("lib/tenon/plugins"))?;
-    }
-    copy_matching(&root().join("include"), &stage.join("include"), &["h", "hpp"])?;
-    copy_matching(&root().join("manifests"), &share.join("manifests"), &["toml", "json"])?;
-    copy_matching(&root().join("models"), &share.join("models"), &["bin", "gguf", "json", "md"])?;
-    copy_matching(&root().join("models/recordings"), &share.join("models/recordings"), &["wav", "toml"])?;
-    for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
-        copy(&root().join(file), &share)?;
-    }
-    manuals(stage)?;
-    completions(stage)
+/// Packs what was built: `target/dist/tenon-VERSION-TARGET.tar.gz`, `target/dist/tenon_VERSION_ARCH.deb` and a wheel.
+/// Gives the folder that the archive was made of.
+pub fn pack(effort: Effort) -> Result<PathBuf, String> {
+    let target = target()?;
+    let dist = root().join("target/dist");
+    let name = format!("tenon-{VERSION}-{target}");
+    let layout = Layout::relocatable(dist.join(&name));
+    // What an earlier version left would be taken for this one's.
+    files::remove_folder(&dist)?;
+    stage::fill(&layout)?;
+    files::set_modes(&layout.root)?;
+    println!("{}", archive(&dist, &name)?.display());
+    debian_package(&dist, &target, effort)?;
+    wheel(&dist, &layout.root)?;
+    Ok(layout.root)
 }
 
-/// Writes the man pages, each into the folder of its section.
-fn manuals(stage: &Path) -> Result<(), String> {
-    let pages = stage.join("share/man/man1");
-    create_parent(&pages.join("tenon.1"))?;
-    run_command(process::command(artifacts::program()).args(["man", "--quiet"]).arg(&pages))?;
-    let formats = pages.join("tenon-manifest.5");
-    if formats.is_file() {
-        copy(&formats, &stage.join("share/man/man5"))?;
-        fs::remove_file(&formats).map_err(|error| format!("{}: {error}", formats.display()))?;
-    }
-    Ok(())
-}
-
-/// Writes the completions where the shells look for them.
-fn completions(stage: &Path) -> Result<(), String> {
-    let places = [
-        ("bash", "share/bash-completion/completions/tenon"),
-        ("zsh", "share/zsh/site-functions/_tenon"),
-        ("fish", "share/fish/vendor_completions.d/tenon.fish"),
-    ];
-    for (shell, place) in places {
-        let text = output(process::command(artifacts::program()).args(["completions", shell]))?;
-        let path = stage.join(place);
-        create_parent(&path)?;
-        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn copy_matching(from: &Path, to: &Path, endings: &[&str]) -> Result<(), String> {
-    let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.is_file() && endings.contains(&ending.as_str()) {
-            copy(&path, to)?;
+/// Makes the Debian package, or says why not.
+fn debian_package(dist: &Path, target: &str, effort: Effort) -> Result<(), String> {
+    match debian::Architecture::of(target) {
+        Some(architecture) if find("dpkg-deb").is_some() => {
+            println!("{}", debian::pack(dist, &architecture, effort)?.display());
         }
+        Some(_) => eprintln!("dist: no Debian package is made, because there is no dpkg-deb here"),
+        None => eprintln!("dist: no Debian package is made for {target}"),
     }
     Ok(())
 }
 
-fn copy(file: &Path, folder: &Path) -> Result<(), String> {
-    let to: PathBuf = folder.join(file.file_name().unwrap_or_default());
-    create_parent(&to)?;
-    fs::copy(file, &to).map(|_| ()).map_err(|error| format!("{}: {error}", file.display()))
+/// Makes the Python wheel, or says why not.
+fn wheel(dist: &Path, stage: &Path) -> Result<(), String> {
+    if find("python3").is_none() {
+        eprintln!("dist: no Python wheel is made, because there is no python3 here");
+        return Ok(());
+    }
+    let script = root().join("python/build_wheel.py");
+    run_command(process::command("python3").arg(script).arg("--stage").arg(stage).arg("--out").arg(dist))
 }
 
-fn create_parent(path: &Path) -> Result<(), String> {
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))
+/// Packs a folder of `dist`. The same tree gives the same bytes where tar and gzip are GNU's.
+fn archive(dist: &Path, name: &str) -> Result<PathBuf, String> {
+    let archive = dist.join(format!("{name}.tar.gz"));
+    let mut command = process::command("tar");
+    command.arg("-C").arg(dist);
+    let about = output(process::command("tar").arg("--version")).unwrap_or_default();
+    if about.contains("GNU tar") {
+        command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--use-compress-program=gzip -n"]);
+        command.arg(format!("--mtime=@{}", moment()));
+        run_command(command.arg("-cf").arg(&archive).arg(name))?;
+    } else {
+        run_command(command.arg("-czf").arg(&archive).arg(name))?;
+    }
+    Ok(archive)
+}
+
+/// The time that packed files bear, in seconds since 1970: SOURCE_DATE_EPOCH, or that of the last commit, or 0.
+fn moment() -> u64 {
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let commit = || {
+        let text = output(process::command("git").args(["log", "-1", "--format=%ct"])).ok()?;
+        text.trim().parse().ok()
+    };
+    given.or_else(commit).unwrap_or(0)
 }
 
 /// The target triple of the compiler in use.

@@ -1,4 +1,4 @@
-//! Tasks of the workspace: `cargo xtask setup | build | demo | test | check | gen [--check] | dist`.
+//! Tasks of the workspace: `cargo xtask setup [--tests] | build | demo | test | check | gen [--check] | dist`.
 //!
 //! Needs nothing but cargo and has no dependency, so that it runs within seconds on a fresh machine. What a task needs
 //! beyond cargo (a C++ compiler, cmake, libclang) it finds or installs by [`tools`].
@@ -14,19 +14,20 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask TASK
 
-  setup          find or install what the native plugins need to build
-  build          set up, then build the program and the plugins into target/release
-  demo           build, then run the shipped models: speech -> text -> JSON answer
-  test           build, then run every test
-  check          formatting, lints, documentation, generated files, arrows, licences
-  gen [--check]  write the generated files, or fail where one is out of date
-  dist           pack a relocatable archive into target/dist";
+  setup [--tests]  find or install what the native plugins need to build, or with --tests what tests use too
+  build            set up, then build the program, libtenon and the plugins into target/release
+  demo             build, then run the shipped models: speech -> text -> JSON answer
+  test             set up what tests use, build, pack, then run every test
+  check            formatting, lints, documentation, generated files, arrows, licences
+  gen [--check]    write the generated files, or fail where one is out of date
+  dist             pack a relocatable archive, a Debian package and a Python wheel into target/dist";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["setup"] => tools::set_up(),
+        ["setup", "--tests"] => tools::set_up().map(|()| tools::set_up_tests()),
         ["build"] => artifacts::build(),
         ["demo", rest @ ..] => demo(rest),
         ["test"] => test::run(),

@@ -1,7 +1,7 @@
-//! Every test, after the builds that the tests load.
+//! Every test, after the builds and the packages that the tests load.
 
-use crate::artifacts;
 use crate::process::{self, cargo, root, run as run_command};
+use crate::{artifacts, dist, tools};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,29 +16,28 @@ struct Tally {
     failed: u64,
 }
 
-/// Builds everything, runs all tests and the demo, and closes with one line of figures.
+/// Builds and packs everything, runs all tests and the demo, and closes with one line of figures.
 pub fn run() -> Result<(), String> {
+    tools::set_up_tests();
     artifacts::build()?;
+    let mut tally = Tally::default();
+    // Where nothing can be packed the tests of packages fail; all others can still be run.
+    let packed = tally.step("dist", dist::pack(dist::Effort::Little).map(drop));
     let skips = skip_log();
     let _ = std::fs::remove_file(&skips);
-    let mut tally = Tally::default();
     let mut command = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     for package in NATIVE {
         command.args(["--exclude", package]);
     }
     let tests = tally.count(command.env("TENON_SKIP_LOG", &skips));
-    let demo = run_command(process::command(artifacts::program()).arg("demo"));
-    match &demo {
-        Ok(()) => tally.passed += 1,
-        Err(_) => tally.failed += 1,
-    }
+    let demo = tally.step("demo", run_command(process::command(artifacts::program()).arg("demo")));
     let skipped = std::fs::read_to_string(&skips).unwrap_or_default();
     println!();
     for line in skipped.lines() {
         println!("skipped: {line}");
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, skipped.lines().count());
-    tests.and(demo)
+    packed.and(tests).and(demo)
 }
 
 /// Where a test that cannot run here writes a line that says why, so that nothing is skipped silently.
@@ -47,6 +46,18 @@ fn skip_log() -> PathBuf {
 }
 
 impl Tally {
+    /// Counts something that is no test of cargo's as one.
+    fn step(&mut self, name: &str, outcome: Result<(), String>) -> Result<(), String> {
+        match &outcome {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                eprintln!("error: {name}: {error}");
+                self.failed += 1;
+            }
+        }
+        outcome
+    }
+
     /// Runs a test command, passing its output on and adding its `test result:` lines up.
     fn count(&mut self, command: &mut Command) -> Result<(), String> {
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;

@@ -1,11 +1,12 @@
 //! What the native plugins need beyond cargo: a C++ compiler, cmake and libclang. Found, or installed with the
-//! system's package manager where that is allowed, or named exactly with the commands that install it.
+//! system's package manager where that is allowed, or named exactly with the commands that install it. What only tests
+//! use is found or installed likewise, but nothing fails without it: those tests are skipped loudly.
 
 use crate::process::{self, find};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A tool that a build needs, and what packages bring it.
+/// A tool that a build or a test needs, and what packages bring it.
 struct Tool {
     name: &'static str,
     reason: &'static str,
@@ -50,6 +51,50 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What only tests use. Each is looked for on Linux alone: elsewhere nobody has run those tests yet.
+const TEST_TOOLS: &[Tool] = &[
+    Tool {
+        name: "clang",
+        reason: "headers and programs in C and C++ are tried with a second compiler and its sanitizers",
+        present: || find("clang").is_some() && find("clang++").is_some(),
+        apt: "clang",
+        brew: "llvm",
+        winget: "LLVM.LLVM",
+    },
+    Tool {
+        name: "valgrind",
+        reason: "programs in C run under it",
+        present: || find("valgrind").is_some(),
+        apt: "valgrind libc6-dbg",
+        brew: "",
+        winget: "",
+    },
+    Tool {
+        name: "abidiff",
+        reason: "the library is compared with its frozen interface",
+        present: || find("abidiff").is_some(),
+        apt: "abigail-tools",
+        brew: "",
+        winget: "",
+    },
+    Tool {
+        name: "pkg-config",
+        reason: "programs are built against the packages by it",
+        present: || find("pkg-config").is_some(),
+        apt: "pkg-config",
+        brew: "pkgconf",
+        winget: "",
+    },
+    Tool {
+        name: "Python with numpy, pytest and venv",
+        reason: "the Python package is tried with them",
+        present: has_python,
+        apt: "python3 python3-numpy python3-pytest python3-venv python3-pip",
+        brew: "python",
+        winget: "Python.Python.3.13",
+    },
+];
+
 /// Makes sure that everything is there, or says exactly what is missing and how to get it.
 pub fn set_up() -> Result<(), String> {
     let missing = missing();
@@ -63,6 +108,31 @@ pub fn set_up() -> Result<(), String> {
     install(&missing)?;
     let left: Vec<&str> = self::missing().iter().map(|tool| tool.name).collect();
     if left.is_empty() { Ok(()) } else { Err(format!("still missing after the installation: {}", left.join(", "))) }
+}
+
+/// Finds or installs what tests use, as far as it can: a test whose tool stays missing says so and is skipped.
+pub fn set_up_tests() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let missing: Vec<&Tool> = TEST_TOOLS.iter().filter(|tool| !(tool.present)()).collect();
+    if missing.is_empty() {
+        eprintln!("set-up: everything that the tests use is here");
+        return;
+    }
+    for tool in &missing {
+        eprintln!("set-up: {} is missing ({})", tool.name, tool.reason);
+    }
+    let (commands, runnable) = install_commands(&missing);
+    if runnable && run_all(&commands).is_err() {
+        // One package that this system does not have must not keep the others out.
+        for tool in &missing {
+            run_all(&install_commands(&[tool]).0[1..]).unwrap_or_else(|error| eprintln!("set-up: {error}"));
+        }
+    }
+    for tool in missing.iter().filter(|tool| !(tool.present)()) {
+        eprintln!("set-up: tests that need {} are skipped (apt-get install {})", tool.name, tool.apt);
+    }
 }
 
 /// `LIBCLANG_PATH` for the builds, where bindgen would not find the library by itself.
@@ -87,14 +157,17 @@ fn install(missing: &[&Tool]) -> Result<(), String> {
     if !runnable {
         return Err(instructions(missing, &commands));
     }
-    for words in &commands {
+    run_all(&commands).or_else(|error| {
+        libclang_from_pypi(missing).map_err(|_| format!("{error}\n{}", instructions(missing, &commands)))
+    })
+}
+
+/// Runs commands until one fails.
+fn run_all(commands: &[Vec<String>]) -> Result<(), String> {
+    commands.iter().try_for_each(|words| {
         let mut command = process::command(&words[0]);
-        command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive");
-        if let Err(error) = process::run(&mut command) {
-            return libclang_from_pypi(missing).map_err(|_| format!("{error}\n{}", instructions(missing, &commands)));
-        }
-    }
-    Ok(())
+        process::run(command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
+    })
 }
 
 /// The commands that install what is missing, and whether this process may run them.
@@ -142,6 +215,15 @@ fn libclang_from_pypi(missing: &[&Tool]) -> Result<(), String> {
 
 fn bundled_libclang() -> PathBuf {
     process::root().join("target/tools/libclang/clang/native")
+}
+
+/// Whether an interpreter has what the tests import. The system's own may be hidden by another one in PATH.
+fn has_python() -> bool {
+    let imports = |python: &str| {
+        let output = Command::new(python).args(["-c", "import ensurepip, numpy, pytest, venv"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    ["python3", "/usr/bin/python3"].iter().any(|python| imports(python))
 }
 
 fn has_compiler() -> bool {
