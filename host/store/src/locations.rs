@@ -288,12 +288,14 @@ fn checkout_around(environment: &Environment) -> Option<PathBuf> {
     environment.homes().find_map(|file| file.ancestors().skip(1).find(is_checkout)).map(Path::to_owned)
 }
 
-/// The prefix that the program is installed under as `bin/` of it, or the library as `lib/` of it.
+/// The prefix that the program is installed under as `bin/` of it, or the library as `lib/` of it; Debian has one folder
+/// more there, for the architecture.
 fn installation_around(environment: &Environment) -> Option<PathBuf> {
     environment.homes().find_map(|file| {
-        let folder = file.parent()?;
-        let named = |names: &[&str]| folder.file_name().is_some_and(|name| names.iter().any(|known| name == *known));
-        let prefix = folder.parent().filter(|_| named(&["bin", "lib", "lib64"]))?;
+        let is_home = |folder: &&Path| {
+            folder.file_name().is_some_and(|name| ["bin", "lib", "lib64"].iter().any(|known| name == *known))
+        };
+        let prefix = file.ancestors().skip(1).take(2).find(is_home)?.parent()?;
         let has = environment.is_folder;
         let installed =
             has(&prefix.join("share").join("tenon")) || has(&prefix.join("lib").join("tenon").join("plugins"));
@@ -409,10 +411,15 @@ mod tests {
     fn a_program_elsewhere_finds_what_was_installed_with_the_library() {
         let is_folder = |path: &Path| path == Path::new("/opt/tenon/share/tenon");
         let program = environment(Os::Linux, "/home/a/app", &[("HOME", "/h")], is_folder);
-        let found =
-            Locations::standard(&Environment { library: Some("/opt/tenon/lib/libtenon.so.0.1".into()), ..program });
+        let found = Locations::standard(&Environment {
+            library: Some("/opt/tenon/lib/libtenon.so.0.1".into()),
+            ..program.clone()
+        });
         assert_eq!(found.plugins[0], Path::new("/opt/tenon/lib/tenon/plugins"));
         assert_eq!(found.models[0], Path::new("/opt/tenon/share/tenon/models"));
+        let debian = Some("/opt/tenon/lib/x86_64-linux-gnu/libtenon.so.0.1".into());
+        let same = Locations::standard(&Environment { library: debian, ..program });
+        assert_eq!(same, found);
     }
 
     #[test]
