@@ -21,7 +21,8 @@
  * - Texts are UTF-8. What goes in ends with a NUL unless a size is given, and is copied or used during the call only.
  *   What comes out ends with a NUL and belongs to the object that it was asked of, until that is freed.
  * - Threads. Any thread may call. A parameter that is a pointer to const may be used by several threads at once;
- *   another one by one thread at a time, unless its function says otherwise. Breaking this is TENON_E_BUSY.
+ *   another one by one thread at a time, unless its function says otherwise. Breaking this is TENON_E_BUSY for
+ *   sessions and streams; requests, options and engines let one thread after the other in.
  * - Callbacks run on threads of Tenon or of the caller, as each says. They must not throw: in C++17 their types say so.
  *   From a callback only the functions whose name ends in _cancel or _free, and getters, may be called; the others are
  *   TENON_E_BUSY.
@@ -282,7 +283,10 @@ typedef struct tenon_engine_options {
      * all engines.
      */
     tenon_log_fn log;
-    /** Handed to `log`. */
+    /**
+     * Handed to `log`. Must stay good as long as `log` can be called: until `tenon_engine_shutdown` has returned
+     * `TENON_OK` and the last object of the engine is freed. A plugin's own thread may be in a call a moment longer.
+     */
     void *log_data;
     /** What is logged at most: `TENON_LOG_*`. */
     int32_t log_level;

@@ -55,11 +55,13 @@ static void warn_when_cut(const tenon_result *result) {
         fprintf(stderr, "(the reply was cut off)\n");
 }
 
-static void converse(tenon_session *session, const char *system) {
+/* Whether every reply came. */
+static int converse(tenon_session *session, const char *system) {
     /* The request holds the whole conversation and grows by two messages with each turn; the session remembers what
      * it has read already, so only what is new is read each time. */
     tenon_request *conversation;
     static char line[65536];
+    int good = 1;
     check(tenon_request_new("chat", &conversation, &error));
     if (system != NULL)
         check(tenon_request_add_text(conversation, "system", system, &error));
@@ -70,19 +72,22 @@ static void converse(tenon_session *session, const char *system) {
             continue;
         check(tenon_request_add_text(conversation, "user", line, &error));
         result = reply(session, conversation);
-        if (result == NULL)
+        good = result != NULL;
+        if (!good)
             break;
         warn_when_cut(result);
         check(tenon_request_add_text(conversation, "assistant", tenon_result_text(result), &error));
         tenon_result_free(result);
     }
     tenon_request_free(conversation);
+    return good;
 }
 
 int main(int count, char **arguments) {
     tenon_engine *engine;
     tenon_model *model;
     tenon_session *session;
+    int good;
     if (count < 2 || count > 3) {
         fprintf(stderr, "usage: chat MODEL [SYSTEM]\n");
         return 2;
@@ -90,9 +95,9 @@ int main(int count, char **arguments) {
     check(tenon_engine_new(NULL, &engine, &error));
     check(tenon_model_load(engine, arguments[1], NULL, NULL, NULL, &model, &error));
     check(tenon_session_new(model, &session, &error));
-    converse(session, arguments[2]);
+    good = converse(session, arguments[2]);
     tenon_session_free(session);
     tenon_model_free(model);
     tenon_engine_free(engine);
-    return 0;
+    return good ? 0 : 1;
 }

@@ -57,7 +57,8 @@ pub struct tenon_engine_options {
     /// Hears what this engine logs; NULL for nobody. A plugin's own threads, which belong to no engine, are heard by
     /// all engines.
     pub log: tenon_log_fn,
-    /// Handed to `log`.
+    /// Handed to `log`. Must stay good as long as `log` can be called: until `tenon_engine_shutdown` has returned
+    /// `TENON_OK` and the last object of the engine is freed. A plugin's own thread may be in a call a moment longer.
     pub log_data: *mut c_void,
     /// What is logged at most: `TENON_LOG_*`.
     pub log_level: i32,

@@ -81,6 +81,15 @@ impl Pipe {
         Ok(made)
     }
 
+    /// Both ends are closed by exec, and from their beginning where the system can do that.
+    #[cfg(not(target_vendor = "apple"))]
+    fn open() -> rustix::io::Result<Self> {
+        use rustix::pipe::{PipeFlags, pipe_with};
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { reader, writer })
+    }
+
+    #[cfg(target_vendor = "apple")]
     fn open() -> rustix::io::Result<Self> {
         let (reader, writer) = rustix::pipe::pipe()?;
         for end in [&reader, &writer] {

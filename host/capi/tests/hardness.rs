@@ -1,0 +1,68 @@
+//! What C may do wrong is a status and never a crash: programs in C that do all of it, run on the echo backend.
+//!
+//! Each runs as it is; `sanitized.rs` runs them once more under sanitizers and valgrind.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::{c_program, said, succeed, within};
+use std::fs;
+use tenon_testkit::{Home, workspace};
+
+#[track_caller]
+fn runs_well(name: &str) {
+    let home = Home::with_echo();
+    if let Some(program) = c_program(name) {
+        assert_eq!(said(&mut within(&home, &program)), format!("{name}: all is well\n"));
+    }
+}
+
+#[test]
+fn every_exported_function_refuses_everything_that_is_wrong() {
+    let home = Home::with_echo();
+    let Some(program) = c_program("every_function") else { return };
+    let said = said(&mut within(&home, &program));
+    let mut tried: Vec<&str> = said.lines().collect();
+    tried.sort_unstable();
+    let exports = fs::read_to_string(workspace().join("host/capi/exports.txt")).expect("the list of exports");
+    assert_eq!(tried, exports.lines().collect::<Vec<_>>(), "the table of every_function.c is the list of exports");
+}
+
+#[test]
+fn objects_may_be_freed_in_any_order() {
+    runs_well("free_orders");
+}
+
+#[test]
+fn structs_of_another_size_are_read_and_written_as_far_as_both_sides_know_them() {
+    runs_well("struct_sizes");
+}
+
+#[test]
+fn callbacks_may_cancel_free_and_get_and_nothing_else() {
+    runs_well("callbacks");
+}
+
+#[test]
+fn threads_that_get_in_each_others_way_hear_of_it() {
+    runs_well("threads");
+}
+
+#[test]
+fn a_forked_child_is_told_to_call_exec() {
+    runs_well("fork");
+}
+
+#[test]
+fn texts_cross_whole_and_deadlines_shutdown_and_cancel_end_requests() {
+    runs_well("requests");
+}
+
+#[test]
+fn a_backend_that_panics_or_hangs_is_a_status_and_says_nothing_on_the_standard_error() {
+    let home = Home::with_faulty();
+    let Some(program) = c_program("faults") else { return };
+    let output = succeed(&mut within(&home, &program));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
