@@ -15,9 +15,11 @@ from conftest import skip
 
 import tenon
 
+# A runner in the background ignores SIGINT, and what it starts inherits that; so the programs hear it of themselves.
 START = """
-import json, sys, threading, time
+import json, signal, sys, threading, time
 import tenon
+signal.signal(signal.SIGINT, signal.default_int_handler)
 places = json.loads(sys.argv[1])
 engine = tenon.Engine(**places)
 model = engine.load("echo")
@@ -53,7 +55,11 @@ def program(places):
 
 
 def outcome(process):
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     assert process.returncode == 0, err
     assert err == ""
     return out
@@ -129,7 +135,11 @@ ENDS = {
 def test_the_interpreter_ends_calmly_with(program, name):
     started = time.monotonic()
     process = program(textwrap.dedent(ENDS[name]) + "\nprint('end', flush=True)")
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     assert process.returncode == 0, err
     assert "end\n" in out
     assert "Traceback" not in err and "Fatal" not in err, err
