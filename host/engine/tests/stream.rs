@@ -277,12 +277,11 @@ fn a_wakeup_is_called_at_once_when_something_waits_already() {
         std::thread::yield_now();
     }
     assert_eq!(calls(&stream), 1);
-    // What was taken out of the queue together waits as well.
-    stream.next().unwrap().unwrap();
-    while stream.is_ready() {
-        assert_eq!(calls(&stream), 1);
-        if stream.next().is_none() {
-            break;
+    // What was taken out of the queue together waits as well, and so does the end, for ever.
+    while let Some(event) = stream.next() {
+        event.unwrap();
+        if stream.is_ready() {
+            assert_eq!(calls(&stream), 1);
         }
     }
     assert_eq!(calls(&stream), 1);
