@@ -183,8 +183,7 @@ unsafe fn samples<T: Copy>(
     channels: u32,
     to_float: impl Fn(T) -> f32,
 ) -> Result<AudioSource> {
-    let channels = u16::try_from(channels).ok().filter(|count| *count > 0);
-    let channels = channels.ok_or_else(|| invalid("channels is out of range: 1 to 65535"))?;
+    let channels = channel_count(channels)?;
     let count = frames.saturating_mul(channels.into());
     bounded(count, MOST_SAMPLES, "samples", "values")?;
     if rate == 0 {
@@ -193,6 +192,12 @@ unsafe fn samples<T: Copy>(
     // SAFETY: as the caller of this function says.
     let samples = unsafe { array(samples, count, "samples") }?;
     Ok(AudioSource::Samples { samples: samples.iter().map(|sample| to_float(*sample)).collect(), rate, channels })
+}
+
+/// A number of channels that C passed in.
+pub(crate) fn channel_count(channels: u32) -> Result<u16> {
+    let channels = u16::try_from(channels).ok().filter(|count| *count > 0);
+    channels.ok_or_else(|| invalid("channels is out of range: 1 to 65535"))
 }
 
 /// A sample of 16 bits as a fraction of full scale.

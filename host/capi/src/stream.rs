@@ -3,7 +3,7 @@
 use crate::boundary::{self, Sized_, array, c_text, duration, free, out, quick, run, value};
 use crate::error::tenon_error;
 use crate::handle::{self, Kind, Object};
-use crate::request::{Builder, tenon_request};
+use crate::request::{Builder, channel_count, tenon_request};
 use crate::result::{Given, probability, tenon_result};
 use crate::session::{Open, tenon_session};
 use crate::wakeup::Wakeup;
@@ -337,11 +337,11 @@ pub unsafe extern "C" fn tenon_stream_push_audio_i16(
 fn size(frames: usize, channels: u32) -> Result<(usize, u16)> {
     // An hour at 192 kHz: more in one call is a mistake, or belongs into a file.
     const MOST: usize = 3600 * 192_000;
-    let wrong = |message: String| Error::new(ErrorKind::InvalidArgument, message);
-    let channels = u16::try_from(channels).ok().filter(|count| *count > 0);
-    let channels = channels.ok_or_else(|| wrong("channels is out of range: 1 to 65535".to_owned()))?;
-    let count = frames.checked_mul(channels.into()).filter(|count| *count <= MOST);
-    let count = count.ok_or_else(|| wrong(format!("{frames} frames in one call are too many: push them in parts")))?;
+    let channels = channel_count(channels)?;
+    let count = frames.checked_mul(channels.into()).filter(|count| *count <= MOST).ok_or_else(|| {
+        let message = format!("{frames} frames in one call are too many: push them in parts");
+        Error::new(ErrorKind::InvalidArgument, message)
+    })?;
     Ok((count, channels))
 }
 

@@ -226,18 +226,14 @@ impl std::error::Error for Error {
 impl From<tenon_audio::AudioError> for Error {
     fn from(error: tenon_audio::AudioError) -> Self {
         let kind = match error.kind() {
-            tenon_audio::AudioErrorKind::Io if is_missing(&error) => ErrorKind::NotFound,
-            tenon_audio::AudioErrorKind::Io => ErrorKind::Io,
+            tenon_audio::AudioErrorKind::Io => {
+                let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+                source.map_or(ErrorKind::Io, io_kind)
+            }
             _ => ErrorKind::Audio,
         };
         Self::new(kind, error.to_string()).with_source(error)
     }
-}
-
-/// Whether there is no such file.
-fn is_missing(error: &tenon_audio::AudioError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    source.is_some_and(|source| source.kind() == std::io::ErrorKind::NotFound)
 }
 
 impl From<tenon_store::Error> for Error {
