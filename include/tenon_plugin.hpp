@@ -9,6 +9,8 @@
 //       static constexpr const char *id = "mine", *version = "0.1.0", *build_info = "";
 //       static constexpr std::uint32_t caps = 0;                        // TENON_CAP_ flags
 //       static std::string description();                                // the JSON document `backend`
+//       // Where the backend can tell what a model will need of memory: the JSON document `estimate`.
+//       static std::string estimate(plugin::call &, const plugin::files &, plugin::options);
 //
 //       struct model {
 //           model(plugin::call &, const plugin::files &, plugin::options);
@@ -37,6 +39,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -202,6 +205,12 @@ inline const tenon_audio &as_audio(const tenon_item &item) {
 
 namespace detail {
 
+/// Whether a backend has a function `estimate`.
+template <class Backend, class = void> struct estimates : std::false_type {};
+template <class Backend>
+struct estimates<Backend, std::void_t<decltype(Backend::estimate(std::declval<call &>(), std::declval<files>(),
+                                                                 std::declval<options>()))>> : std::true_type {};
+
 /// The C functions of a backend. None of them lets an exception out.
 template <class Backend> struct thunks {
     using model = typename Backend::model;
@@ -248,6 +257,12 @@ template <class Backend> struct thunks {
             *out = raw(new shared(std::move(opened)));
         });
     }
+    static tenon_status estimate(tenon_call *given, const tenon_file *list, uint32_t count,
+                                 tenon_str load_options) noexcept {
+        return boundary(given, [=](call &here) {
+            here.emit_document("estimate", Backend::estimate(here, files(list, count), read(here, load_options)));
+        });
+    }
     static void model_close(tenon_bmodel *model) noexcept { delete own(model); }
     static tenon_status session_open(tenon_call *given, tenon_bmodel *model, tenon_str asked,
                                      tenon_bsession **out) noexcept {
@@ -269,7 +284,13 @@ template <class Backend> struct thunks {
     static const void *get_interface(const char *id) noexcept {
         static const tenon_backend_v1 backend{sizeof(tenon_backend_v1), Backend::caps, describe,      model_open, model_close,
                                               session_open,             session_reset, session_close, run};
-        return id != nullptr && std::strcmp(id, TENON_BACKEND_INTERFACE) == 0 ? &backend : nullptr;
+        if (id == nullptr) return nullptr;
+        if (std::strcmp(id, TENON_BACKEND_INTERFACE) == 0) return &backend;
+        if constexpr (estimates<Backend>::value) {
+            static const tenon_memory_v1 memory{sizeof(tenon_memory_v1), 0, estimate};
+            if (std::strcmp(id, TENON_MEMORY_INTERFACE) == 0) return &memory;
+        }
+        return nullptr;
     }
     static void shutdown() noexcept {}
 };

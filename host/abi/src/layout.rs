@@ -45,6 +45,7 @@ mod lp64 {
         struct_size: 0, caps: 4, describe: 8, model_open: 16, model_close: 24, session_open: 32, session_reset: 40,
         session_close: 48, run: 56,
     });
+    frozen!(Memory, 16, { struct_size: 0, reserved: 4, estimate: 8 });
     frozen!(Plugin, 48, {
         struct_size: 0, abi_major: 4, abi_minor: 6, id: 8, version: 16, build_info: 24, get_interface: 32,
         shutdown: 40,

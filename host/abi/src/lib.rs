@@ -25,10 +25,12 @@ pub use status::Status;
 /// Major version of the plugin contract; a plugin with another one is refused.
 pub const ABI_MAJOR: u16 = 1;
 /// Minor version of the plugin contract; it grows when an interface or an item kind is added.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 
 /// Interface id of [`Backend`], which every plugin provides.
 pub const BACKEND_INTERFACE: &str = "tenon.backend/1";
+/// Interface id of [`Memory`], which a plugin may provide; since 1.1.
+pub const MEMORY_INTERFACE: &str = "tenon.memory/1";
 /// Interface id of [`HostOptions`]: read option documents without a JSON parser.
 pub const HOST_OPTIONS_INTERFACE: &str = "tenon.host.options/1";
 /// Interface id of [`HostError`]: details beside the message of an error.
@@ -350,6 +352,21 @@ pub struct Backend {
             options: Str,
         ) -> Status,
     >,
+}
+
+/// `"tenon.memory/1"`: how much memory a model is going to need, asked before it is opened. Since 1.1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// Size of this struct in bytes.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Emits one [`Document`] named `estimate`: bytes on each device, of the model and of each session on it. Files and
+    /// options are those that `model_open` will get. It reads the headers of the files and never their weights, and
+    /// answers `TENON_E_UNSUPPORTED` where nothing can be said.
+    pub estimate:
+        Option<unsafe extern "C" fn(call: *mut Call, files: *const File, file_count: u32, load_options: Str) -> Status>,
 }
 
 /// What a plugin is: the root that its entry function hands out. Static memory of the plugin.

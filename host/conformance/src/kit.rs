@@ -103,6 +103,9 @@ fn check_bad_model(engine: &Engine, backend: &Backend, folder: &Path, report: &m
             }
         }
         let Some(manifest) = parse(backend, &first, &files) else { continue };
+        if let Err(error) = engine.estimate_manifest(&manifest, &Load::new()) {
+            judge_error(&format!("an estimate of a file of {name} bytes"), &error, report);
+        }
         if let Err(error) = engine.load_manifest(manifest, Load::new()) {
             judge_error(&format!("a file of {name} bytes"), &error, report);
         }
@@ -121,7 +124,20 @@ fn judge_error(place: &str, error: &Error, report: &mut Report) {
     }
 }
 
+/// A backend need not estimate; what it says has to be an estimate.
+fn check_estimate(engine: &Engine, manifest: &Manifest, report: &mut Report) {
+    report.step("estimate a model's memory");
+    match engine.estimate_manifest(manifest, &Load::new()) {
+        Ok(estimate) if estimate.devices.iter().any(|device| device.need.device.is_empty()) => {
+            report.error("estimate", "it estimates the memory of a device without a name", "the processor is `cpu`");
+        }
+        Ok(_) => {}
+        Err(error) => judge_error("estimate", &error, report),
+    }
+}
+
 fn check_model(engine: &Engine, manifest: Manifest, options: &CheckOptions, report: &mut Report) {
+    check_estimate(engine, &manifest, report);
     report.step("open a model");
     let model = match engine.load_manifest(manifest.clone(), Load::new()) {
         Ok(model) => model,

@@ -20,6 +20,7 @@
 mod answer;
 mod description;
 mod embed;
+mod estimate;
 mod generate;
 mod options;
 mod schema;
@@ -28,6 +29,7 @@ mod transcribe;
 pub use answer::{FinishReason, Finished, Language, Message, Note, Role, Segment, Token, Usage, Word};
 pub use description::{AudioFormat, Description, Device, FileRole, TaskDescription};
 pub use embed::EmbedOptions;
+pub use estimate::{DeviceEstimate, MemoryEstimate, MemoryParts};
 pub use generate::GenerateOptions;
 pub use options::Options;
 pub use schema::{Field, Kind, Problem, Schema, schema_of};

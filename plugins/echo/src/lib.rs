@@ -22,8 +22,14 @@ struct Slowly<T: Default> {
     delay_ms: u64,
 }
 
+/// How to load it.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
-struct Nothing {}
+#[serde(default)]
+struct Pretend {
+    /// Memory that the model says it needs, beside its files, in megabytes; it takes none.
+    #[schemars(range(max = 1_000_000_000))]
+    memory_mb: u64,
+}
 
 struct Echo;
 
@@ -51,7 +57,7 @@ impl Backend for Echo {
                 .iter()
                 .map(|task| TaskDescription { task: task.to_string(), schema: schema(task) })
                 .collect(),
-            load_schema: schema_of::<Slowly<Nothing>>(),
+            load_schema: schema_of::<Slowly<Pretend>>(),
             files: vec![FileRole { role: "model".into(), required: false, many: true }],
             audio: Some(AudioFormat { rate: 16_000 }),
             devices: vec![],
@@ -59,12 +65,19 @@ impl Backend for Echo {
     }
 
     fn open(&self, call: &Call, _files: &[ModelFile<'_>], options: &str) -> Result<Echo> {
-        let asked: Slowly<Nothing> = tenon_plugin::options(options)?;
+        let asked: Slowly<Pretend> = tenon_plugin::options(options)?;
         for step in 1..=10 {
             answers::wait(call, asked.delay_ms)?;
             call.progress(step as f32 / 10.0);
         }
         Ok(Echo)
+    }
+
+    fn estimate(&self, _call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+        let asked: Slowly<Pretend> = tenon_plugin::options(options)?;
+        let weights = files.iter().map(|file| file.size).sum();
+        let model = MemoryParts { weights, other: asked.common.memory_mb * 1_000_000, ..MemoryParts::default() };
+        Ok(MemoryEstimate::on_cpu(model, MemoryParts { cache: 4096, compute: 8192, ..MemoryParts::default() }))
     }
 }
 

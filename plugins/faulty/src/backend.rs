@@ -4,7 +4,9 @@ use crate::faults::{EntryFault, LoadOptions, ModelFault, RunFault, RunOptions, h
 use crate::tables;
 use std::sync::Arc;
 use tenon_plugin::{Backend, Call, Error, Input, Model, ModelFile, Result, Segment, Session};
-use tenon_tasks::{AudioFormat, Description, FileRole, FinishReason, TaskDescription, schema_of, task};
+use tenon_tasks::{
+    AudioFormat, Description, FileRole, FinishReason, MemoryEstimate, MemoryParts, TaskDescription, schema_of, task,
+};
 
 /// The backend.
 pub struct Faulty;
@@ -52,6 +54,18 @@ impl Backend for Faulty {
             files: vec![FileRole { role: "model".into(), required: false, many: true }],
             audio: Some(AudioFormat { rate: 16_000 }),
             devices: vec![],
+        }
+    }
+
+    fn estimate(&self, _call: &Call, _files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+        let asked: LoadOptions = tenon_plugin::options(options)?;
+        match asked.fault {
+            Some(ModelFault::EstimatePanic) => panic!("the estimate was asked to panic"),
+            Some(ModelFault::EstimateHuge) => {
+                let huge = MemoryParts { weights: u64::MAX, cache: u64::MAX, ..MemoryParts::default() };
+                Ok(MemoryEstimate::on_cpu(huge, huge))
+            }
+            _ => Err(Error::unsupported("nobody knows what a fault needs")),
         }
     }
 

@@ -43,12 +43,24 @@ pub enum EntryFault {
     DescribeNoJson,
     /// The description panics.
     DescribePanic,
+    /// The table for estimates is too short.
+    ShortMemory,
+    /// The function that estimates is missing.
+    NullEstimate,
 }
 
 /// What goes wrong with a model or session: the load option `fault`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelFault {
+    /// The estimate panics.
+    EstimatePanic,
+    /// The estimate never comes.
+    EstimateNothing,
+    /// The estimate is not JSON.
+    EstimateNoJson,
+    /// The estimate is larger than every number.
+    EstimateHuge,
     /// Opening panics.
     OpenPanic,
     /// Opening returns success and no model.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::OnceLock;
-use tenon_abi::{Backend, BackendModel, BackendSession, Call, File, Host, Item, Plugin, Status, Str, status};
+use tenon_abi::{Backend, BackendModel, BackendSession, Call, File, Host, Item, Memory, Plugin, Status, Str, status};
 
 /// A status that no version defines.
 pub const UNKNOWN_STATUS: Status = 4711;
@@ -18,8 +18,10 @@ struct Tables {
     host: &'static Host,
     /// What the SDK made: the functions to fall back to.
     sdk: Backend,
+    sdk_memory: Memory,
     plugin: Plugin,
     backend: Backend,
+    memory: Memory,
 }
 
 // SAFETY: written once; the pointers in it lead to static memory.
@@ -69,6 +71,9 @@ unsafe fn tamper(host: &'static Host, plugin: &Plugin) -> Tables {
     let ask = plugin.get_interface.expect("the SDK fills every slot");
     // SAFETY: the SDK answers with its table for this id.
     let sdk = unsafe { *ask(c"tenon.backend/1".as_ptr()).cast::<Backend>() };
+    // SAFETY: as above.
+    let sdk_memory = unsafe { *ask(c"tenon.memory/1".as_ptr()).cast::<Memory>() };
+    let mut memory = Memory { estimate: Some(estimate), ..sdk_memory };
     let mut plugin = *plugin;
     plugin.get_interface = Some(get_interface);
     plugin.shutdown = Some(shutdown);
@@ -91,9 +96,11 @@ unsafe fn tamper(host: &'static Host, plugin: &Plugin) -> Tables {
         Some(EntryFault::NullSlot) => backend.session_reset = None,
         Some(EntryFault::DescribeNothing) => backend.describe = Some(describe_nothing),
         Some(EntryFault::DescribeNoJson) => backend.describe = Some(describe_no_json),
+        Some(EntryFault::ShortMemory) => memory.struct_size = 8,
+        Some(EntryFault::NullEstimate) => memory.estimate = None,
         _ => {}
     }
-    Tables { host, sdk, plugin, backend }
+    Tables { host, sdk, sdk_memory, plugin, backend, memory }
 }
 
 fn tables() -> &'static Tables {
@@ -103,10 +110,27 @@ fn tables() -> &'static Tables {
 unsafe extern "C" fn get_interface(id: *const c_char) -> *const c_void {
     // SAFETY: by the contract the id ends with NUL.
     let id = unsafe { CStr::from_ptr(id) };
+    if id == c"tenon.memory/1" {
+        return std::ptr::from_ref(&tables().memory).cast();
+    }
     if asked() == Some(EntryFault::NoBackend) || id != c"tenon.backend/1" {
         return std::ptr::null();
     }
     std::ptr::from_ref(&tables().backend).cast()
+}
+
+unsafe extern "C" fn estimate(call: *mut Call, files: *const File, file_count: u32, load_options: Str) -> Status {
+    // SAFETY: the host's text, borrowed for this call.
+    let asked: LoadOptions = unsafe { read(load_options) };
+    match asked.fault {
+        Some(ModelFault::EstimateNothing) => status::OK,
+        Some(ModelFault::EstimateNoJson) => raw::document(tables().host, call, "estimate", "{\"devices\": oops"),
+        _ => {
+            let estimate = tables().sdk_memory.estimate.expect("the SDK fills every slot");
+            // SAFETY: the host's arguments, handed on.
+            unsafe { estimate(call, files, file_count, load_options) }
+        }
+    }
 }
 
 unsafe extern "C" fn shutdown() {

@@ -1,10 +1,11 @@
 //! The llama backend: text generation, chat and embeddings with llama.cpp, as a Tenon plugin.
 //!
 //! `native` and `shim.cpp` own everything of llama.cpp; `model` checks files before it sees them and holds what sessions
-//! share; `generate` and `embed` are the tasks; `sampling` chooses tokens. Templates, grammars, schemas and stop texts
+//! share; `estimate` says what memory they will take; `generate` and `embed` are the tasks; `sampling` chooses tokens. Templates, grammars, schemas and stop texts
 //! are in the crate `tenon-llama-text`, the check of model files in `tenon-precheck`. `docs/llama.md` tells the rest.
 
 mod embed;
+mod estimate;
 mod generate;
 mod model;
 mod native;
@@ -13,7 +14,7 @@ mod sampling;
 
 use model::Loaded;
 use tenon_plugin::{Backend, CAP_CONCURRENT_SESSIONS, Call, ModelFile, Result};
-use tenon_tasks::{Description, Device, EmbedOptions, FileRole, TaskDescription, schema_of, task};
+use tenon_tasks::{Description, Device, EmbedOptions, FileRole, MemoryEstimate, TaskDescription, schema_of, task};
 
 struct Llama;
 
@@ -50,6 +51,10 @@ impl Backend for Llama {
 
     fn open(&self, call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<Loaded> {
         Loaded::open(call, files, options)
+    }
+
+    fn estimate(&self, _call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+        model::estimate(files, options)
     }
 }
 

@@ -3,14 +3,14 @@
 use crate::embed::Pooler;
 use crate::generate::Memory;
 use crate::options::{LoadOptions, PrefixReuse};
-use crate::{embed, generate, native};
+use crate::{embed, estimate, generate, native};
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use tenon_llama_text::{ControlTokens, Template};
 use tenon_plugin::{Call, Error, Input, Model, ModelFile, Result, Session};
-use tenon_precheck::gguf;
-use tenon_tasks::task;
+use tenon_precheck::{Memo, gguf};
+use tenon_tasks::{MemoryEstimate, task};
 
 /// Weights, vocabulary, chat template and load options.
 #[derive(Debug)]
@@ -33,10 +33,7 @@ impl Loaded {
     pub fn open(call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<Self> {
         let options: LoadOptions = tenon_plugin::options(options)?;
         options.check()?;
-        let files: Vec<&ModelFile<'_>> = files.iter().filter(|file| file.role == "model").collect();
-        if files.is_empty() {
-            return Err(Error::invalid_argument("the manifest names no file with the role `model`"));
-        }
+        let files = model_files(files)?;
         let parts = files.iter().map(|file| precheck(file)).collect::<Result<Vec<_>>>()?;
         let order = gguf::order(&parts).map_err(|error| Error::model(error.message))?;
         let paths: Vec<&Path> = order.iter().map(|&place| files[place].path).collect();
@@ -98,8 +95,32 @@ pub fn available_threads() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| count.get().min(4) as u32)
 }
 
+/// What a model will need of memory, by the heads of its files.
+pub fn estimate(files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+    let options: LoadOptions = tenon_plugin::options(options)?;
+    let files = model_files(files)?;
+    let parts = files.iter().map(|file| precheck(file)).collect::<Result<Vec<_>>>()?;
+    let estimate = estimate::of(&parts, &options);
+    files.iter().zip(parts).for_each(|(file, part)| CHECKED.put(file.sha256, part));
+    estimate
+}
+
+/// What was found in files that are about to be opened.
+static CHECKED: Memo<gguf::Summary> = Memo::new();
+
+fn model_files<'a, 'b>(files: &'a [ModelFile<'b>]) -> Result<Vec<&'a ModelFile<'b>>> {
+    let files: Vec<_> = files.iter().filter(|file| file.role == "model").collect();
+    match files.is_empty() {
+        true => Err(Error::invalid_argument("the manifest names no file with the role `model`")),
+        false => Ok(files),
+    }
+}
+
 /// Reads the structure of a file before llama.cpp does.
 fn precheck(file: &ModelFile<'_>) -> Result<gguf::Summary> {
+    if let Some(found) = CHECKED.take(&file.sha256) {
+        return Ok(found);
+    }
     let name = file.path.display();
     let opened = File::open(file.path).map_err(|error| Error::io(format!("{name}: {error}")))?;
     gguf::check(opened).map_err(|error| {

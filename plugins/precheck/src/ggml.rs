@@ -39,6 +39,8 @@ pub struct Whisper {
     pub n_mels: u32,
     /// Type of the large tensors, by ggml's name.
     pub weights: &'static str,
+    /// Bytes before the first tensor.
+    pub head: u64,
 }
 
 impl Whisper {
@@ -71,9 +73,10 @@ pub struct Vad {
 pub fn whisper<R: Read + Seek>(reader: R) -> Result<Whisper> {
     let mut file = Bytes::open(reader)?;
     file.magic("a whisper model in ggml format")?;
-    let (model, weights) = hyper_parameters(&mut file)?;
+    let (mut model, weights) = hyper_parameters(&mut file)?;
     filters(&mut file, &model)?;
     vocabulary(&mut file, &model)?;
+    model.head = file.offset;
     tensors(&mut file, whisper_tensors(&model, weights))?;
     Ok(model)
 }
@@ -177,6 +180,7 @@ fn hyper_parameters<R: Read + Seek>(file: &mut Bytes<R>) -> Result<(Whisper, Typ
         n_text_layer,
         n_mels,
         weights: weights.name,
+        head: 0,
     };
     Ok((model, weights))
 }

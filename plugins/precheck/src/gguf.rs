@@ -5,6 +5,7 @@
 //! llama.cpp knows, hyperparameters within what its loader asserts, a vocabulary that is consistent. Weights are never
 //! read; memory stays within some ten megabytes whatever the file says.
 
+use crate::shape::{Shape, Tensor};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -31,6 +32,7 @@ const MAX_LAYERS: u64 = 512;
 /// `LLAMA_MAX_EXPERTS` of the bundled llama.cpp.
 const MAX_EXPERTS: u64 = 1024;
 const VOCABULARY: &str = "tokenizer.ggml.tokens";
+const MERGES: &str = "tokenizer.ggml.merges";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
 /// Type of a token that stands for a byte.
 const BYTE_TOKEN: i128 = 6;
@@ -236,10 +238,14 @@ const TENSOR_TYPES: &[(u32, u64, u64)] = &[
 pub struct Summary {
     /// Architecture; empty in a shard other than the first.
     pub architecture: String,
-    /// Number of tensors in this file.
-    pub tensors: u64,
+    /// The tensors in this file.
+    pub tensors: Vec<Tensor>,
     /// Number of tokens of the vocabulary, 0 without one.
     pub tokens: u64,
+    /// Number of merges of the tokenizer, 0 without any.
+    pub merges: u64,
+    /// Shape of the model's layers; empty in a shard other than the first.
+    pub shape: Shape,
     /// Which part of a model in several files this is.
     pub shard: Option<Shard>,
 }
@@ -263,14 +269,18 @@ pub fn check(reader: impl Read + Seek) -> Result<Summary> {
     for _ in 0..keys {
         metadata.read_pair(&mut file)?;
     }
-    file.tensors(tensors, metadata.alignment()?)?;
     let shard = metadata.shard(tensors)?;
-    let architecture = match shard {
+    let tensors = file.tensors(tensors, metadata.alignment()?)?;
+    let (architecture, shape) = match shard {
         // Only the first shard carries the model's metadata.
-        Some(Shard { index: 1.., .. }) => String::new(),
+        Some(Shard { index: 1.., .. }) => (String::new(), Shape::default()),
         _ => Model::new(&metadata)?.check()?,
     };
-    Ok(Summary { architecture, tensors, tokens: metadata.vocabulary.count, shard })
+    let merges = match metadata.get(MERGES) {
+        Some((_, Value::Array(_, length))) => *length,
+        _ => 0,
+    };
+    Ok(Summary { architecture, tensors, tokens: metadata.vocabulary.count, merges, shape, shard })
 }
 
 /// Puts the shards of a model into their order and checks that they are all there. The result holds the positions in
@@ -289,7 +299,7 @@ pub fn order(parts: &[Summary]) -> Result<Vec<usize>> {
             let message = format!("the model is split into {} files, {} were given", shard.count, parts.len());
             return Err(Error::new(0, message));
         }
-        total += part.tensors;
+        total += part.tensors.len() as u64;
         match places.get_mut(shard.index as usize) {
             Some(place @ None) => *place = Some(position),
             _ => return Err(Error::new(0, format!("part {} of the model is given twice", shard.index + 1))),
@@ -395,17 +405,21 @@ impl<R: Read + Seek> File<R> {
     }
 
     /// Walks the tensor entries and checks that the data of each lies within the file, one after another.
-    fn tensors(&mut self, count: u64, alignment: u64) -> Result<()> {
+    fn tensors(&mut self, count: u64, alignment: u64) -> Result<Vec<Tensor>> {
         let mut names = HashSet::new();
+        let mut tensors = Vec::new();
         let mut end = 0;
         let mut expected = 0;
         for _ in 0..count {
             let at = self.offset;
             let name = self.text("tensor name", MAX_NAME)?;
+            let text = String::from_utf8_lossy(&name).into_owned();
             if name.is_empty() || !names.insert(name) {
                 return Err(Error::new(at, "a tensor name is empty or occurs twice"));
             }
-            let bytes = self.tensor_size()?;
+            let tensor = self.tensor(text)?;
+            let bytes = tensor.bytes;
+            tensors.push(tensor);
             let offset = self.u64()?;
             if offset != expected {
                 return Err(Error::new(at, format!("tensor data at {offset} where {expected} is expected")));
@@ -419,21 +433,21 @@ impl<R: Read + Seek> File<R> {
             let message = format!("the file ends at {} within the tensor data, which needs {end} bytes", self.size);
             return Err(Error::new(start, message));
         }
-        Ok(())
+        Ok(tensors)
     }
 
-    /// The bytes of a tensor, from its dimensions and type.
-    fn tensor_size(&mut self) -> Result<u64> {
+    /// A tensor with its bytes, from its dimensions and type.
+    fn tensor(&mut self, name: String) -> Result<Tensor> {
         let at = self.offset;
-        let dimensions = self.u32()?;
-        if !(1..=4).contains(&dimensions) {
-            return Err(Error::new(at, format!("a tensor of {dimensions} dimensions")));
+        let count = self.u32()?;
+        if !(1..=4).contains(&count) {
+            return Err(Error::new(at, format!("a tensor of {count} dimensions")));
         }
         let mut elements = 1_u64;
-        let mut first = 0;
-        for dimension in 0..dimensions {
+        let mut dimensions = Vec::with_capacity(count as usize);
+        for _ in 0..count {
             let length = self.u64()?;
-            first = if dimension == 0 { length } else { first };
+            dimensions.push(length);
             elements = elements
                 .checked_mul(length)
                 .filter(|&n| n > 0 && n <= i64::MAX as u64)
@@ -443,10 +457,13 @@ impl<R: Read + Seek> File<R> {
         let Some(&(_, block, bytes)) = TENSOR_TYPES.iter().find(|(number, _, _)| *number == kind) else {
             return Err(Error::new(at, format!("unknown tensor type {kind}")));
         };
-        if first % block != 0 {
-            return Err(Error::new(at, format!("a row of {first} elements is no multiple of the block size {block}")));
+        let row = dimensions[0];
+        if row % block != 0 {
+            return Err(Error::new(at, format!("a row of {row} elements is no multiple of the block size {block}")));
         }
-        (elements / block).checked_mul(bytes).ok_or_else(|| Error::new(at, "the tensor sizes overflow"))
+        let bytes = (elements / block).checked_mul(bytes);
+        let bytes = bytes.ok_or_else(|| Error::new(at, "the tensor sizes overflow"))?;
+        Ok(Tensor { name, kind, dimensions, bytes })
     }
 }
 
@@ -734,10 +751,11 @@ impl<'a> Model<'a> {
         Ok(Self { metadata, architecture })
     }
 
-    fn check(self) -> Result<String> {
+    /// The architecture and the shape of what is sound.
+    fn check(self) -> Result<(String, Shape)> {
         self.floats()?;
         let layers = self.required("block_count", 1, MAX_LAYERS)?;
-        self.required("context_length", 1, 1 << 28)?;
+        let context = self.required("context_length", 1, 1 << 28)?;
         let width = self.required("embedding_length", 1, 1 << 20)?;
         self.optional("nextn_predict_layers", 0, layers)?;
         self.optional("pooling_type", 0, 4)?;
@@ -749,7 +767,39 @@ impl<'a> Model<'a> {
         self.epsilons()?;
         self.experts()?;
         self.tokenizer()?;
-        Ok(self.architecture)
+        let shape = self.shape(layers, width, context)?;
+        Ok((self.architecture, shape))
+    }
+
+    /// What memory depends on; called when all of it was found to be within its bounds.
+    fn shape(&self, layers: u64, width: u64, context: u64) -> Result<Shape> {
+        let heads = self.numbers("attention.head_count", width)?;
+        let key_heads = self.numbers("attention.head_count_kv", width)?;
+        let of_layer = |numbers: &[u64], layer: usize| match numbers {
+            [] => None,
+            [one] => Some(*one),
+            many => Some(many.get(layer).copied().unwrap_or(0)),
+        };
+        let key_heads = (0..layers as usize)
+            .map(|layer| of_layer(&key_heads, layer).or(of_layer(&heads, layer)).unwrap_or(0))
+            .collect();
+        let heads = heads.into_iter().max().unwrap_or(0);
+        let natural = width.checked_div(heads).unwrap_or(0);
+        let number = |name: &str| self.optional(name, 0, 1 << 24).map(|number| number.unwrap_or(0));
+        let used = self.numbers("expert_used_count", MAX_EXPERTS)?.into_iter().max().unwrap_or(0);
+        let experts = used.saturating_mul(number("expert_feed_forward_length")?);
+        let hidden = self.numbers("feed_forward_length", 1 << 24)?.into_iter().max().unwrap_or(0);
+        Ok(Shape {
+            context,
+            width,
+            hidden: hidden.max(experts),
+            heads,
+            key_heads,
+            key_length: self.optional("attention.key_length", 1, 1 << 16)?.unwrap_or(natural),
+            value_length: self.optional("attention.value_length", 1, 1 << 16)?.unwrap_or(natural),
+            pools: number("pooling_type")? > 0,
+            state: number("ssm.inner_size")? * (number("ssm.state_size")? + number("ssm.conv_kernel")?),
+        })
     }
 
     fn key(&self, name: &str) -> String {
@@ -977,6 +1027,25 @@ mod tests {
         check(Cursor::new(bytes))
     }
 
+    /// Of a whole model with so many tensors.
+    fn summary(tensors: usize) -> Summary {
+        let tensor = Tensor { name: "t".into(), kind: 0, dimensions: vec![1], bytes: 4 };
+        let tensors = vec![tensor; tensors];
+        Summary { architecture: String::new(), tensors, tokens: 0, merges: 0, shape: Shape::default(), shard: None }
+    }
+
+    #[test]
+    fn tells_the_shape_and_the_size_of_every_tensor() {
+        let mut file = GgufFile::tiny();
+        file.set_u32("llama.attention.head_count_kv", 1);
+        let Summary { tensors, shape, merges, .. } = checked(&file.bytes()).unwrap();
+        assert_eq!((tensors[0].name.as_str(), tensors[0].bytes, tensors[0].rows()), ("token_embd.weight", 36_864, 288));
+        assert_eq!((shape.context, shape.width, shape.hidden, shape.heads), (256, 32, 64, 2));
+        assert_eq!((shape.key_heads.as_slice(), shape.cached()), (&[1][..], (16, 16)));
+        assert_eq!(shape.recurrent_layers(), 0);
+        assert_eq!(merges, 0);
+    }
+
     fn refusal(change: impl FnOnce(&mut GgufFile)) -> String {
         let mut file = GgufFile::tiny();
         change(&mut file);
@@ -989,7 +1058,7 @@ mod tests {
         for version in [2, 3] {
             file.version = version;
             let summary = checked(&file.bytes()).unwrap();
-            assert_eq!((summary.architecture.as_str(), summary.tensors, summary.tokens), ("llama", 11, 288));
+            assert_eq!((summary.architecture.as_str(), summary.tensors.len(), summary.tokens), ("llama", 11, 288));
         }
     }
 
@@ -1042,13 +1111,8 @@ mod tests {
 
     #[test]
     fn puts_shards_in_order_and_misses_none() {
-        let part = |index, count, tensors| Summary {
-            architecture: String::new(),
-            tensors: 2,
-            tokens: 0,
-            shard: Some(Shard { index, count, tensors }),
-        };
-        let whole = Summary { architecture: "llama".into(), tensors: 4, tokens: 3, shard: None };
+        let part = |index, count, tensors| Summary { shard: Some(Shard { index, count, tensors }), ..summary(2) };
+        let whole = summary(4);
         assert_eq!(order(std::slice::from_ref(&whole)).unwrap(), [0]);
         assert_eq!(order(&[part(1, 2, 4), part(0, 2, 4)]).unwrap(), [1, 0]);
         for (parts, why) in [

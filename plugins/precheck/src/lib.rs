@@ -12,6 +12,10 @@ use std::io;
 pub mod ggml;
 pub mod gguf;
 pub mod hostile;
+mod memo;
+pub mod shape;
+
+pub use memo::Memo;
 
 /// Why a model file is refused.
 #[derive(Debug)]

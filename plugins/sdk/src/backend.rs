@@ -2,7 +2,7 @@
 
 use crate::{Call, Error, Input, ModelFile, Result};
 use std::sync::Arc;
-use tenon_tasks::Description;
+use tenon_tasks::{Description, MemoryEstimate};
 
 /// The inference implementation that a plugin provides. One value of it lives as long as the process.
 pub trait Backend: Send + Sync + Sized + 'static {
@@ -27,6 +27,14 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// Opens a model from verified files. `options` is a JSON object that fits the load schema; read it with
     /// [`crate::options`].
     fn open(&self, call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<Self::Model>;
+
+    /// How much memory a model will need, before it is opened: files and options are those that [`Backend::open`] will
+    /// get. It reads headers and never weights, and need not check what `open` checks. A backend that does not say
+    /// leaves this out: its models are then loaded without asking.
+    fn estimate(&self, call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+        let _ = (call, files, options);
+        Err(Error::unsupported(format!("the backend `{}` estimates no memory", Self::ID)))
+    }
 
     /// The last call: join all threads. The library stays mapped.
     fn shutdown(&self) {}

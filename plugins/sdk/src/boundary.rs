@@ -58,6 +58,7 @@ impl<B: Exported> State<B> {
 struct Tables {
     plugin: abi::Plugin,
     backend: abi::Backend,
+    memory: abi::Memory,
     _texts: [CString; 3],
 }
 
@@ -93,7 +94,9 @@ impl Tables {
             session_close: Some(session_close::<B>),
             run: Some(run::<B>),
         };
-        Ok(Self { plugin, backend, _texts: texts })
+        let memory =
+            abi::Memory { struct_size: size_of::<abi::Memory>() as u32, reserved: 0, estimate: Some(estimate::<B>) };
+        Ok(Self { plugin, backend, memory, _texts: texts })
     }
 }
 
@@ -145,10 +148,10 @@ unsafe extern "C" fn get_interface<B: Exported>(id: *const c_char) -> *const c_v
     }
     // SAFETY: not NULL, and by the contract it ends with NUL.
     let id = unsafe { CStr::from_ptr(id) };
-    match B::state().get() {
-        Ok(entered) if id.to_bytes() == abi::BACKEND_INTERFACE.as_bytes() => {
-            std::ptr::from_ref(&entered.tables.backend).cast()
-        }
+    let Ok(Entered { tables, .. }) = B::state().get() else { return std::ptr::null() };
+    match id.to_bytes() {
+        id if id == abi::BACKEND_INTERFACE.as_bytes() => std::ptr::from_ref(&tables.backend).cast(),
+        id if id == abi::MEMORY_INTERFACE.as_bytes() => std::ptr::from_ref(&tables.memory).cast(),
         _ => std::ptr::null(),
     }
 }
@@ -179,14 +182,26 @@ unsafe extern "C" fn model_open<B: Exported>(
         // SAFETY: `out` and the rest are what the contract says; `place`, `slice` and `text` check what can be.
         unsafe {
             let out = place(out)?;
-            let files = slice(files, file_count.into(), "files")?;
-            let files = files.iter().map(|file| model_file(file)).collect::<Result<Vec<_>>>()?;
+            let files = model_files(files, file_count)?;
             let options = text(load_options, "load options")?;
             let model = B::state().get()?.backend.open(call, &files, options)?;
             let open = OpenModel::<B> { model: Arc::new(model), poisoned: AtomicBool::new(false) };
             *out = Arc::into_raw(Arc::new(open)).cast_mut().cast();
             Ok(())
         }
+    })
+}
+
+unsafe extern "C" fn estimate<B: Exported>(
+    call: *mut abi::Call,
+    files: *const abi::File,
+    file_count: u32,
+    load_options: Str,
+) -> Status {
+    boundary(call, |call| {
+        // SAFETY: files and options are what the contract says; `model_files` and `text` check what can be.
+        let (files, options) = unsafe { (model_files(files, file_count)?, text(load_options, "load options")?) };
+        call.emit_document("estimate", &B::state().get()?.backend.estimate(call, &files, options)?)
     })
 }
 
@@ -326,6 +341,15 @@ unsafe fn place<'a, T>(out: *mut *mut T) -> Result<&'a mut *mut T> {
     let out = unsafe { out.as_mut() }.ok_or_else(|| null("place for the result"))?;
     *out = std::ptr::null_mut();
     Ok(out)
+}
+
+/// # Safety
+/// `files` is NULL or points to `count` files whose texts are valid for `'a`.
+unsafe fn model_files<'a>(files: *const abi::File, count: u32) -> Result<Vec<ModelFile<'a>>> {
+    // SAFETY: the caller's word.
+    let files = unsafe { slice(files, count.into(), "files")? };
+    // SAFETY: as above.
+    files.iter().map(|file| unsafe { model_file(file) }).collect()
 }
 
 /// # Safety

@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::{Call as HostCall, Emitted, HOST, Plugin, item, str};
 use tenon_abi::{self as abi, status};
 use tenon_plugin::{Backend, Call, Error, Input, Model, ModelFile, Next, Result, Segment, Session, Token, Word};
-use tenon_tasks::{Description, Usage};
+use tenon_tasks::{Description, MemoryEstimate, MemoryParts, Usage};
 
 /// Models named `kept` that are alive; one test opens one.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
@@ -46,6 +46,17 @@ impl Backend for Probe {
             files: vec![],
             audio: None,
             devices: vec![],
+        }
+    }
+
+    fn estimate(&self, _call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+        assert!(files.is_empty());
+        match options {
+            "panic" => panic!("no estimate today"),
+            "never" => Err(Error::unsupported("nobody knows")),
+            _ => {
+                Ok(MemoryEstimate::on_cpu(MemoryParts { weights: 5, ..MemoryParts::default() }, MemoryParts::default()))
+            }
         }
     }
 
@@ -143,7 +154,7 @@ fn the_tables_say_who_the_plugin_is() {
     let Plugin { plugin, backend } = plugin();
     // SAFETY: the SDK's texts end with NUL and are static.
     let id = unsafe { std::ffi::CStr::from_ptr(plugin.id) };
-    assert_eq!((id.to_str(), plugin.abi_major, plugin.abi_minor), (Ok("probe"), 1, 0));
+    assert_eq!((id.to_str(), plugin.abi_major, plugin.abi_minor), (Ok("probe"), abi::ABI_MAJOR, abi::ABI_MINOR));
     assert_eq!(backend.caps, abi::CAP_LIVE_INPUT);
     // SAFETY: the plugin's function, given a text that ends with NUL.
     unsafe {
@@ -312,6 +323,16 @@ fn null_pointers_are_refused() {
         backend.session_close.unwrap()(no_session);
         backend.model_close.unwrap()(no_model);
     }
+}
+
+#[test]
+fn an_estimate_is_emitted_as_a_document_and_its_panic_is_a_status() {
+    let (plugin, call) = (plugin(), HostCall::default());
+    assert_eq!(plugin.estimate(&call, "{}"), Some(status::OK));
+    let device = &call.document("estimate").unwrap()["devices"][0];
+    assert_eq!((device["device"].as_str(), device["model"]["weights"].as_u64()), (Some("cpu"), Some(5)));
+    assert_eq!(plugin.estimate(&call, "never"), Some(status::E_UNSUPPORTED));
+    assert_eq!(plugin.estimate(&call, "panic"), Some(status::E_PANIC));
 }
 
 #[test]

@@ -109,8 +109,14 @@ fn each_header_compiles_alone_in_every_standard() {
 
 #[test]
 fn the_layout_in_c_is_the_frozen_one() {
-    let layout = root().join("host/abi/frozen/1.0/layout.c");
-    for include in [root().join("include"), root().join("host/abi/frozen/1.0/include")] {
+    let frozen = |path: &str| root().join("host/abi/frozen").join(path);
+    let today = root().join("include");
+    let layouts = [
+        (frozen("1.0/layout.c"), today.clone()),
+        (frozen("1.0/layout.c"), frozen("1.0/include")),
+        (frozen("1.1/layout.c"), today),
+    ];
+    for (layout, include) in layouts {
         for compiler in installed(&["gcc", "clang"]) {
             C_STANDARDS[1..].iter().for_each(|standard| check_syntax(compiler, standard, "c", &include, &layout));
         }
@@ -123,7 +129,8 @@ fn the_layout_in_c_is_the_frozen_one() {
 #[test]
 fn every_offset_that_rust_asserts_stands_in_the_c_file_too() {
     let rust = fs::read_to_string(root().join("host/abi/src/layout.rs")).unwrap();
-    let c = fs::read_to_string(root().join("host/abi/frozen/1.0/layout.c")).unwrap();
+    let versions = ["1.0", "1.1"].map(|version| root().join("host/abi/frozen").join(version).join("layout.c"));
+    let c = versions.map(|layout| fs::read_to_string(layout).unwrap()).concat();
     let (_, list) = rust.split_once("mod lp64").unwrap();
     let numbers = list.matches(": ").count();
     assert!(numbers > 80, "layout.rs was read wrongly: {numbers}");
@@ -152,7 +159,9 @@ fn the_headers_still_hold_every_declaration_of_version_1_0() {
         declared.extend(declarations(&root().join("include").join(header)));
     }
     for header in ["tenon_base.h", "tenon_plugin.h"] {
-        for declaration in declarations(&root().join("host/abi/frozen/1.0/include").join(header)) {
+        // The minor version goes on, which is how a plugin knows what the host has learned.
+        let frozen = declarations(&root().join("host/abi/frozen/1.0/include").join(header));
+        for declaration in frozen.into_iter().filter(|text| !text.starts_with("#define TENON_ABI_MINOR")) {
             assert!(declared.contains(&declaration), "{header} of 1.0 has: {declaration}");
         }
     }
@@ -177,6 +186,7 @@ fn the_c_example_answers_and_exports_one_symbol() {
         assert_eq!(status, status::E_OPTIONS);
         assert!(call.message.borrow().contains("max_tokens"));
         assert_eq!(plugin.ask("dance", "x", "{}").0, status::E_UNSUPPORTED);
+        assert_eq!(plugin.estimate(&support::Call::default(), "{}"), None, "no plugin needs to estimate");
     }
 }
 
@@ -200,6 +210,8 @@ fn the_cpp_example_answers_and_turns_exceptions_into_errors() {
         assert_eq!((status, call.message.borrow().as_str()), (status::E_UNSUPPORTED, "no task `dance`"));
         let call = support::Call::default();
         assert_eq!(plugin.once(&call, "generate", &[], "{}"), status::E_BACKEND, "a std::invalid_argument");
+        assert_eq!(plugin.estimate(&call, "{}"), Some(status::OK));
+        assert_eq!(call.document("estimate").unwrap()["devices"][0]["device"], "cpu");
         let stop = support::Call { most: Some(1), ..support::Call::default() };
         assert_eq!(plugin.ask_in(&stop, "generate", "x", "{}"), status::E_END, "the host's status goes back");
     }

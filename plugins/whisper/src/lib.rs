@@ -1,17 +1,19 @@
 //! Speech to text by whisper.cpp, as a Tenon plugin.
 //!
-//! `model` checks and loads files (`source` reads them), `session` runs the tasks: it cuts the audio (`windows`), leaves silence out
+//! `model` checks and loads files (`source` reads them), `estimate` says what memory they will take, `session` runs the tasks: it cuts the audio (`windows`), leaves silence out
 //! (`silence`), tells the engine what to do (`options` → `decoding`) on a thread of its own (`job`), and emits what
 //! comes (`transcript`). `native` and `shim.cpp` are the only places that touch C++. `docs/whisper.md` tells what is
 //! like whisper-cli and what is not.
 
 mod decoding;
+mod estimate;
 mod grammar;
 mod job;
 mod languages;
 mod model;
 mod native;
 mod options;
+mod samples;
 mod session;
 mod silence;
 mod source;
@@ -23,7 +25,7 @@ use model::{MODEL_ROLE, Model, VAD_ROLE};
 use options::{LoadOptions, WhisperOptions};
 use tenon_plugin::{CAP_CONCURRENT_SESSIONS, CAP_LIVE_INPUT, CAP_PARALLEL_OPEN, Call, ModelFile, Result};
 use tenon_tasks::{
-    AudioFormat, Description, DetectLanguageOptions, Device, FileRole, TaskDescription, schema_of, task,
+    AudioFormat, Description, DetectLanguageOptions, Device, FileRole, MemoryEstimate, TaskDescription, schema_of, task,
 };
 
 /// The backend `whisper`.
@@ -72,6 +74,10 @@ impl tenon_plugin::Backend for Whisper {
     fn open(&self, call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<Model> {
         let options: LoadOptions = tenon_plugin::options(options)?;
         Model::open(call, files, &options)
+    }
+
+    fn estimate(&self, _call: &Call, files: &[ModelFile<'_>], options: &str) -> Result<MemoryEstimate> {
+        model::estimate(files, &tenon_plugin::options(options)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A loaded model: weights, vocabulary, and the VAD model beside it.
 
+use crate::estimate;
 use crate::native::Context;
 use crate::options::LoadOptions;
 use crate::session::Session;
@@ -8,7 +9,9 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use tenon_plugin::{Call, Error, ModelFile, Result};
+use tenon_precheck::Memo;
 use tenon_precheck::ggml::{self, Whisper};
+use tenon_tasks::MemoryEstimate;
 
 /// Role of the file with the weights.
 pub const MODEL_ROLE: &str = "model";
@@ -37,10 +40,12 @@ impl Model {
         check_device(&options.device)?;
         check_roles(files)?;
         let vad = files.iter().find(|file| file.role == VAD_ROLE).map(read_vad).transpose()?;
-        let file = files.iter().find(|file| file.role == MODEL_ROLE);
-        let file = file.ok_or_else(|| Error::model(format!("the model has no file of role \"{MODEL_ROLE}\"")))?;
+        let file = model_file(files)?;
         let mut opened = File::open(file.path)?;
-        let info = ggml::whisper(&mut opened).map_err(|error| refusal("model", &error))?;
+        let info = match CHECKED.take(&file.sha256) {
+            Some(info) => info,
+            None => precheck(&mut opened)?,
+        };
         opened.seek(SeekFrom::Start(0))?;
         call.check()?;
         let mut progress = |fraction| call.progress(fraction);
@@ -51,6 +56,32 @@ impl Model {
         let threads = options.threads.unwrap_or(1);
         Ok(Self { context, info, vocabulary, vad, threads })
     }
+}
+
+/// What was found in files that are about to be opened.
+static CHECKED: Memo<Whisper> = Memo::new();
+
+/// What a model will need of memory, by the head of its file.
+pub fn estimate(files: &[ModelFile<'_>], options: &LoadOptions) -> Result<MemoryEstimate> {
+    let file = model_file(files)?;
+    let info = match CHECKED.take(&file.sha256) {
+        Some(info) => info,
+        None => precheck(&mut File::open(file.path)?)?,
+    };
+    let vad = files.iter().find(|file| file.role == VAD_ROLE).map_or(0, |file| file.size);
+    let estimate = estimate::of(&info, file.size, vad, options);
+    CHECKED.put(file.sha256, info);
+    Ok(estimate)
+}
+
+fn model_file<'a, 'b>(files: &'a [ModelFile<'b>]) -> Result<&'a ModelFile<'b>> {
+    let file = files.iter().find(|file| file.role == MODEL_ROLE);
+    file.ok_or_else(|| Error::model(format!("the model has no file of role \"{MODEL_ROLE}\"")))
+}
+
+/// Reads the structure of the file before whisper.cpp does.
+fn precheck(file: &mut File) -> Result<Whisper> {
+    ggml::whisper(file).map_err(|error| refusal("model", &error))
 }
 
 impl tenon_plugin::Model for Model {

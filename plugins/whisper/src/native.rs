@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::decoding::Decoding;
+use crate::samples::Samples;
 use crate::source::{Bytes, Source};
 use crate::vocabulary::Texts;
 use std::cell::RefCell;
@@ -42,6 +43,14 @@ unsafe extern "C" {
         fault: *mut Fault,
     ) -> *mut sys::whisper_state;
     fn tenon_whisper_state_close(state: *mut sys::whisper_state, fault: *mut Fault);
+    fn tenon_whisper_spectrogram(
+        context: *mut sys::whisper_context,
+        state: *mut sys::whisper_state,
+        samples: *const f32,
+        count: i32,
+        threads: i32,
+        fault: *mut Fault,
+    ) -> i32;
     fn tenon_whisper_full(
         context: *mut sys::whisper_context,
         state: *mut sys::whisper_state,
@@ -332,8 +341,9 @@ impl State {
     /// Transcribes; segments and progress go to `events` as they come. An abort is an error like any other.
     ///
     /// `samples` are mono at 16 kHz, at least one second of them: with fewer than 201, whisper.cpp reads past the end.
-    pub fn transcribe(&mut self, decoding: &Decoding, samples: &[f32], events: &Sender<Event>) -> Result<Counts> {
-        let count = self.begin(samples)?;
+    /// They are given up as soon as the spectrogram is made, unless words get times, which are found in them.
+    pub fn transcribe(&mut self, decoding: &Decoding, samples: Arc<Samples>, events: &Sender<Event>) -> Result<Counts> {
+        let count = self.begin(&samples)?;
         let hooks = Hooks::new(decoding, self.abort.clone(), events.clone());
         let grammar = decoding.grammar.as_ref().map(|grammar| grammar.pointers());
         let mut params = parameters(decoding, &hooks);
@@ -346,10 +356,18 @@ impl State {
         }
         self.is_usable = false;
         WORKING.set(Some(self.abort.clone()));
+        let kept = if decoding.token_times {
+            Some(samples)
+        } else {
+            self.hear(&samples, count, decoding.threads)?;
+            drop(samples);
+            None
+        };
+        let (samples, count) = kept.as_ref().map_or((std::ptr::null(), 0), |samples| (samples.as_ptr(), count));
         // SAFETY: context and state are live and belong together; all that `params` points to (prompt, language, rules,
-        // hooks, flag) outlives the call; `count` samples are there.
+        // hooks, flag) outlives the call; `count` samples are there, or none and the state holds their spectrogram.
         let code = guarded(|fault| unsafe {
-            tenon_whisper_full(self.context.raw.as_ptr(), self.raw, &params, samples.as_ptr(), count, fault)
+            tenon_whisper_full(self.context.raw.as_ptr(), self.raw, &params, samples, count, fault)
         })?;
         if code == KEY_VALUE_MEMORY_FAILED {
             // whisper.cpp has freed the state itself.
@@ -359,6 +377,16 @@ impl State {
         self.audio_ctx = Some(decoding.audio_ctx);
         self.finish(code, full_step(code))?;
         Ok(hooks.counts())
+    }
+
+    /// Makes the spectrogram, after which whisper.cpp needs the samples no more: those of a long recording would else
+    /// lie there twice for as long as it takes to decode them. `count` is how many they are.
+    fn hear(&mut self, samples: &[f32], count: i32, threads: i32) -> Result<()> {
+        // SAFETY: context and state are live and belong together; `count` samples are there.
+        let code = guarded(|fault| unsafe {
+            tenon_whisper_spectrogram(self.context.raw.as_ptr(), self.raw, samples.as_ptr(), count, threads, fault)
+        })?;
+        if code == 0 { Ok(()) } else { self.finish(SPECTROGRAM_FAILED, full_step(SPECTROGRAM_FAILED)) }
     }
 
     /// Scores of the first `languages` languages for the first 30 seconds, before the softmax.
@@ -417,12 +445,15 @@ impl Drop for State {
 /// One second at 16 kHz.
 pub const MIN_SAMPLES: usize = 16_000;
 
+/// Answer of `whisper_full_with_state` when it cannot make the spectrogram.
+const SPECTROGRAM_FAILED: i32 = -2;
+
 /// Answer of `whisper_full_with_state` after which the state is gone.
 const KEY_VALUE_MEMORY_FAILED: i32 = -7;
 
 fn full_step(code: i32) -> &'static str {
     match code {
-        -2 => "the spectrogram",
+        SPECTROGRAM_FAILED => "the spectrogram",
         -6 => "the encoder",
         KEY_VALUE_MEMORY_FAILED => "allocating the memory of the decoders",
         -8 | -9 => "the decoder",

@@ -6,6 +6,7 @@ use crate::languages::LanguageId;
 use crate::model::{Model, VAD_ROLE};
 use crate::native::{self, Abort, Counts, Event, MIN_SAMPLES, SpeechDetector, State};
 use crate::options::WhisperOptions;
+use crate::samples::Samples;
 use crate::silence::{self, Speech, TimeMap};
 use crate::transcript::{Place, Writer};
 use crate::windows::{Window, Windows};
@@ -64,14 +65,14 @@ impl Session {
         if let Some((options, overlap)) = run.plan.speech {
             let samples = Arc::new(std::mem::take(&mut part.samples));
             let stretches = self.stretches(run.call, &samples, options)?;
-            let Speech { samples, times, skipped } = silence::join(&samples, &stretches, overlap);
+            let Speech { samples, times, skipped } = silence::join(&samples, &stretches, overlap)?;
             run.skipped += skipped as u64;
             (part.samples, part.place.times) = (samples, times);
         }
         if part.samples.is_empty() {
             return Ok(());
         }
-        part.pad();
+        part.pad()?;
         let samples = Arc::new(part.samples);
         if run.plan.language.is_none() {
             let (language, probability) = self.language(run.call, &samples, run.plan.decoding.threads)?;
@@ -90,13 +91,13 @@ impl Session {
         &mut self,
         run: &mut Run<'_>,
         decoding: Decoding,
-        samples: Arc<Vec<f32>>,
+        samples: Arc<Samples>,
         place: &Place,
     ) -> Result<Counts> {
         let (call, (abort, open)) = (run.call, self.take_state());
         let work = move |events: &Sender<Event>| {
             let mut state = open()?;
-            let counts = state.transcribe(&decoding, &samples, events)?;
+            let counts = state.transcribe(&decoding, samples, events)?;
             Ok((state, counts))
         };
         let outcome: Result<_> = job::run(call, &abort, &self.stragglers, work, |event| run.event(event, place))?;
@@ -106,7 +107,7 @@ impl Session {
     }
 
     /// The language of the first 30 seconds, among those that the model knows.
-    fn language(&mut self, call: &Call, samples: &Arc<Vec<f32>>, threads: i32) -> Result<(LanguageId, f32)> {
+    fn language(&mut self, call: &Call, samples: &Arc<Samples>, threads: i32) -> Result<(LanguageId, f32)> {
         if self.state.as_ref().is_some_and(|state| !state.is_as_new_for_languages()) {
             self.give_up_state();
         }
@@ -127,7 +128,7 @@ impl Session {
     fn stretches(
         &mut self,
         call: &Call,
-        samples: &Arc<Vec<f32>>,
+        samples: &Arc<Samples>,
         options: native::SpeechOptions,
     ) -> Result<Vec<(i64, i64)>> {
         let mut detector = match (self.detector.take(), &self.model.vad) {
@@ -147,14 +148,14 @@ impl Session {
         Ok(stretches)
     }
 
-    /// What ends the work on the state, and what gives the state: the one that is there, or a new one. Allocating it
-    /// is slow, so it is for the thread that works.
     /// Frees the working memory, so that new memory is made when it is needed next.
     fn give_up_state(&mut self) {
         self.state = None;
         native::give_back_memory();
     }
 
+    /// What ends the work on the state, and what gives the state: the one that is there, or a new one. Allocating it
+    /// is slow, so it is for the thread that works.
     fn take_state(&mut self) -> (Abort, impl FnOnce() -> Result<State> + Send + use<>) {
         let (state, context) = (self.state.take(), Arc::clone(&self.model.context));
         let abort = state.as_ref().map_or_else(Abort::default, State::arm);
@@ -170,7 +171,7 @@ impl Session {
         let Some(window) = windows.next(call)? else { return Err(Error::audio("the audio is empty")) };
         let heard = window.samples.len();
         let mut samples = window.samples;
-        samples.resize(samples.len().max(MIN_SAMPLES), 0.0);
+        samples.pad(MIN_SAMPLES)?;
         let began = Instant::now();
         let threads = options.threads.unwrap_or(self.model.threads).clamp(1, 256).cast_signed();
         let (language, probability) = self.language(call, &Arc::new(samples), threads)?;
@@ -222,7 +223,7 @@ struct Run<'a> {
 
 /// What is wanted of a window, ready for the engine.
 struct Part {
-    samples: Vec<f32>,
+    samples: Samples,
     place: Place,
     offset_ms: i32,
     duration_ms: i32,
@@ -231,17 +232,21 @@ struct Part {
 impl Part {
     /// Adds silence up to a second, which whisper.cpp needs. It still hears no more than there is, unless that is less
     /// than the tenth of a second under which it hears nothing at all.
-    fn pad(&mut self) {
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    fn pad(&mut self) -> Result<()> {
         let count = self.samples.len();
         if count >= MIN_SAMPLES {
-            return;
+            return Ok(());
         }
-        self.samples.resize(MIN_SAMPLES, 0.0);
+        self.samples.pad(MIN_SAMPLES)?;
         // Frames of 10 ms as whisper.cpp counts them.
         let frames = 1 + (count as i32 - 200) / 160;
         if self.duration_ms == 0 && frames > 10 {
             self.duration_ms = (frames * 10 - self.offset_ms).max(10);
         }
+        Ok(())
     }
 }
 
@@ -277,7 +282,7 @@ impl<'a> Run<'a> {
         if self.plan.speech.is_some() {
             place.start_us = to_us(start + begin);
             samples.truncate(end as usize);
-            samples.drain(..begin as usize);
+            samples.drop_front(begin as usize);
             return Some(Part { samples, place, offset_ms: 0, duration_ms: 0 });
         }
         let duration_ms = if end < length { to_ms(end - begin) } else { 0 };

@@ -182,6 +182,15 @@ void tenon_whisper_close(whisper_context * context, tenon_fault * fault) {
     guard(fault, [&] { whisper_free(context); });
 }
 
+// Makes the spectrogram alone: whisper_full without samples then takes it, as it would have made it itself.
+int32_t tenon_whisper_spectrogram(
+        whisper_context * context, whisper_state * state, const float * samples, int32_t count, int32_t threads,
+        tenon_fault * fault) {
+    return guard(fault, [&] {
+        return static_cast<int32_t>(whisper_pcm_to_mel_with_state(context, state, samples, count, threads));
+    });
+}
+
 int32_t tenon_whisper_full(
         whisper_context * context, whisper_state * state, const whisper_full_params * params, const float * samples,
         int32_t count, tenon_fault * fault) {

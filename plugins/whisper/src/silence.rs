@@ -5,6 +5,8 @@
 //! here the same table serves words and tokens.
 
 use crate::decoding::RATE;
+use crate::samples::Samples;
+use std::io;
 
 /// Silence between two stretches, samples.
 const PAUSE: usize = RATE / 10;
@@ -16,10 +18,10 @@ const POINT: i64 = 20;
 const SHORTEST: i64 = 10;
 
 /// Speech without the silence around it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Speech {
     /// What is left, joined.
-    pub samples: Vec<f32>,
+    pub samples: Samples,
     /// From times in `samples` to times in the audio.
     pub times: TimeMap,
     /// Samples of the audio that are not in `samples`.
@@ -61,7 +63,10 @@ impl TimeMap {
 }
 
 /// Joins the stretches `speech` (start and end in hundredths of a second) of `samples`.
-pub fn join(samples: &[f32], speech: &[(i64, i64)], overlap_s: f32) -> Speech {
+///
+/// # Errors
+/// The system has no memory for them.
+pub fn join(samples: &[f32], speech: &[(i64, i64)], overlap_s: f32) -> io::Result<Speech> {
     let overlap = (overlap_s * RATE as f32) as usize;
     let mut joined = Speech::default();
     let mut kept = 0;
@@ -77,11 +82,11 @@ pub fn join(samples: &[f32], speech: &[(i64, i64)], overlap_s: f32) -> Speech {
         kept += to - from.max(kept_up_to).min(to);
         kept_up_to = kept_up_to.max(to);
         let begin = to_hundredths(joined.samples.len());
-        joined.samples.extend_from_slice(&samples[from..to]);
+        joined.samples.extend(&samples[from..to])?;
         joined.times.add_stretch((begin, to_hundredths(joined.samples.len())), (*start, *end));
         if let Some((next_start, _)) = next {
             joined.times.0.push((to_hundredths(joined.samples.len()), *end));
-            joined.samples.resize(joined.samples.len() + PAUSE, 0.0);
+            joined.samples.pad(joined.samples.len() + PAUSE)?;
             joined.times.0.push((to_hundredths(joined.samples.len()), *next_start));
         }
     }
@@ -89,7 +94,7 @@ pub fn join(samples: &[f32], speech: &[(i64, i64)], overlap_s: f32) -> Speech {
     joined.times.0.sort_by_key(|point| point.0);
     joined.times.0.dedup_by_key(|point| point.0);
     joined.skipped = samples.len() - kept;
-    joined
+    Ok(joined)
 }
 
 impl TimeMap {
@@ -122,7 +127,7 @@ mod tests {
 
     #[test]
     fn stretches_are_joined_with_overlap_and_a_pause() {
-        let speech = join(&ramp(10), &[(100, 200), (500, 550)], 0.1);
+        let speech = join(&ramp(10), &[(100, 200), (500, 550)], 0.1).unwrap();
         // 1.1 s, 0.1 s of pause, 0.5 s.
         assert_eq!(speech.samples.len(), RATE * 17 / 10);
         assert_eq!(speech.samples[0], RATE as f32);
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn times_go_back_to_where_they_were() {
-        let times = join(&ramp(10), &[(100, 200), (500, 550)], 0.1).times;
+        let times = join(&ramp(10), &[(100, 200), (500, 550)], 0.1).unwrap().times;
         assert_eq!(times.original(0), 100);
         assert_eq!(times.original(110), 200);
         assert_eq!(times.original(120), 500);
@@ -145,7 +150,7 @@ mod tests {
 
     #[test]
     fn without_speech_nothing_is_left() {
-        let speech = join(&ramp(3), &[], 0.1);
+        let speech = join(&ramp(3), &[], 0.1).unwrap();
         assert!(speech.samples.is_empty());
         assert_eq!(speech.skipped, 3 * RATE);
         assert_eq!(speech.times.original(7), 7);
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn stretches_past_the_end_are_clipped() {
-        let speech = join(&ramp(1), &[(50, 400), (500, 600)], 0.1);
+        let speech = join(&ramp(1), &[(50, 400), (500, 600)], 0.1).unwrap();
         assert!(speech.samples.len() < RATE && !speech.samples.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! last third (or the last 30 seconds, if that is less) of what fits, so every sample is in exactly one window.
 
 use crate::decoding::RATE;
+use crate::samples::Samples;
 use std::time::Duration;
 use tenon_plugin::{AudioInput, Call, Error, Input, Next, Result};
 
@@ -16,10 +17,10 @@ const STEP: usize = RATE / 100;
 const SEARCH: usize = 30 * RATE;
 
 /// A piece of the audio.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Window {
     /// Mono samples at 16 kHz.
-    pub samples: Vec<f32>,
+    pub samples: Samples,
     /// Index of the first one in the whole audio.
     pub start: u64,
 }
@@ -28,7 +29,7 @@ pub struct Window {
 pub struct Windows<'a> {
     source: Source<'a>,
     limit: usize,
-    buffer: Vec<f32>,
+    buffer: Samples,
     start: u64,
     has_ended: bool,
     /// Samples of the whole audio, once that is known.
@@ -50,7 +51,7 @@ impl<'a> Windows<'a> {
     }
 
     fn over(source: Source<'a>, limit: usize, total: Option<u64>) -> Self {
-        Self { source, limit, buffer: Vec::new(), start: 0, has_ended: false, total }
+        Self { source, limit, buffer: Samples::default(), start: 0, has_ended: false, total }
     }
 
     /// The next window; none at the end.
@@ -65,7 +66,7 @@ impl<'a> Windows<'a> {
             return Ok(None);
         }
         let length = if self.buffer.len() > self.limit { cut(&self.buffer[..self.limit]) } else { self.buffer.len() };
-        let rest = self.buffer.split_off(length);
+        let rest = self.buffer.split_off(length)?;
         let window = Window { samples: std::mem::replace(&mut self.buffer, rest), start: self.start };
         self.start += length as u64;
         Ok(Some(window))
@@ -85,8 +86,7 @@ impl<'a> Windows<'a> {
         match &mut self.source {
             Source::Given(samples) => {
                 let (now, later) = samples.split_at(samples.len().min(self.limit + 1 - self.buffer.len()));
-                self.buffer.reserve_exact(now.len());
-                self.buffer.extend_from_slice(now);
+                self.buffer.extend(now)?;
                 *samples = later;
                 self.has_ended = later.is_empty();
             }
@@ -94,7 +94,7 @@ impl<'a> Windows<'a> {
                 Next::Audio(piece) if piece.rate as usize != RATE => {
                     return Err(Error::audio(format!("whisper wants audio at {RATE} Hz, not {} Hz", piece.rate)));
                 }
-                Next::Audio(piece) => self.buffer.extend_from_slice(piece.samples),
+                Next::Audio(piece) => self.buffer.extend(piece.samples)?,
                 Next::Nothing => call.check()?,
                 Next::End => {
                     self.has_ended = true;

@@ -286,6 +286,17 @@ impl Plugin {
         unsafe { self.backend.describe.unwrap()(call.raw()) }
     }
 
+    /// `None` when the plugin has no interface for it.
+    pub fn estimate(&self, call: &Call, options: &str) -> Option<Status> {
+        // SAFETY: the plugin's function, given a name that ends with NUL; a table has the size that it says.
+        unsafe {
+            let memory = self.plugin.get_interface.unwrap()(c"tenon.memory/1".as_ptr()).cast::<abi::Memory>();
+            let memory = memory.as_ref()?;
+            assert_eq!(memory.struct_size as usize, size_of::<abi::Memory>());
+            Some(memory.estimate.unwrap()(call.raw(), std::ptr::null(), 0, str(options)))
+        }
+    }
+
     pub fn open(&self, call: &Call, options: &str) -> Result<*mut abi::BackendModel, Status> {
         let mut model = std::ptr::null_mut();
         // SAFETY: as for `describe`.
