@@ -1,7 +1,7 @@
 //! What the manifest folders hold, good and broken.
 
 use crate::names::nearest;
-use crate::{Diagnostic, Error, ErrorKind, Manifest, Result};
+use crate::{Diagnostic, Error, ErrorKind, Manifest, Result, Trust};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub struct Entry {
     pub manifest: Result<Manifest>,
 }
 
-/// A manifest that another of the same name, in a folder searched before, hides.
+/// A manifest that another of the same name, in a folder searched before, hides although it says something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shadowed {
     /// The name of both.
@@ -38,10 +38,16 @@ pub struct Shadowed {
 }
 
 impl Entry {
-    /// Reads one manifest file.
+    /// Reads one manifest file, with the signature beside it.
     pub fn read(path: &Path) -> Self {
+        Self::read_with(path, &Trust::default())
+    }
+
+    /// As [`Entry::read`]; what these rules refuse is an error, as a broken manifest is.
+    pub fn read_with(path: &Path, trust: &Trust) -> Self {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { name, path: path.to_owned(), manifest: Manifest::read(path) }
+        let manifest = Manifest::read(path).and_then(|manifest| trust.admit(manifest));
+        Self { name, path: path.to_owned(), manifest }
     }
 
     /// Reads the text of a manifest that lies in no file; `origin` is what errors call it. A broken one has no name.
@@ -49,6 +55,12 @@ impl Entry {
         let manifest = Manifest::parse_text(text, origin).map_err(|diagnostics| ErrorKind::Manifest { diagnostics });
         let name = manifest.as_ref().map(|manifest| manifest.name.clone()).unwrap_or_default();
         Self { name, path: origin.to_owned(), manifest: manifest.map_err(Error::from) }
+    }
+
+    /// Whether the manifest file at `path` is a good one that says the same.
+    fn says_the_same_as(&self, path: &Path) -> bool {
+        let Ok(manifest) = &self.manifest else { return false };
+        Manifest::read(path).is_ok_and(|other| other == *manifest)
     }
 
     /// Everything that is wrong with the text of the manifest.
@@ -64,6 +76,11 @@ impl Catalog {
     /// Reads the manifests (`*.toml`) of the folders. On a name, the first folder wins. Folders that do not exist
     /// are passed over.
     pub fn read(folders: &[PathBuf]) -> Self {
+        Self::read_with(folders, &Trust::default())
+    }
+
+    /// As [`Catalog::read`], with rules on signatures: a manifest that they refuse is as a broken one.
+    pub fn read_with(folders: &[PathBuf], trust: &Trust) -> Self {
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         let mut catalog = Self { folders: folders.to_vec(), ..Self::default() };
         for folder in folders {
@@ -74,9 +91,11 @@ impl Catalog {
             for path in paths {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 match entries.get(&name) {
+                    // References repeat what the catalogue says.
+                    Some(first) if first.says_the_same_as(&path) => {}
                     Some(first) => catalog.shadowed.push(Shadowed { name, path, by: first.path.clone() }),
                     None => {
-                        entries.insert(name, Entry::read(&path));
+                        entries.insert(name, Entry::read_with(&path, trust));
                     }
                 }
             }
@@ -111,7 +130,7 @@ impl Catalog {
         self.entries.iter().filter_map(|entry| entry.manifest.as_ref().ok())
     }
 
-    /// The manifests that others hide, in the order in which they were found.
+    /// The manifests that others of another content hide, in the order in which they were found.
     pub fn shadowed(&self) -> &[Shadowed] {
         &self.shadowed
     }
@@ -138,7 +157,7 @@ impl Catalog {
 }
 
 /// The paths of the manifests of a folder, sorted; none when there is no such folder.
-fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let listed = match std::fs::read_dir(folder) {
         Ok(listed) => listed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

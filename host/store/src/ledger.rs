@@ -54,6 +54,11 @@ pub(crate) fn now() -> i128 {
     i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
+/// The earliest time of hashing at which a row for this version of a file is believed.
+pub(crate) fn at_rest(identity: &Identity) -> i128 {
+    identity.changed.max(identity.modified) + STEP + 1
+}
+
 /// Rows by file.
 pub(crate) type Rows = HashMap<Identity, Seen>;
 
@@ -68,6 +73,11 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn in_folder(folder: PathBuf) -> Self {
         Self { folder, last: Mutex::new(None) }
+    }
+
+    /// The same ledger, for another owner.
+    pub(crate) fn another(&self) -> Self {
+        Self::in_folder(self.folder.clone())
     }
 
     fn path(&self) -> PathBuf {

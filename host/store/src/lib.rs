@@ -9,24 +9,48 @@
 #![forbid(unsafe_code)]
 
 mod beneath;
+pub mod bundle;
 mod catalog;
+mod chunks;
+mod collect;
+mod config;
 mod diagnostic;
 mod digest;
 mod error;
+mod folder;
+mod hub_cache;
 mod identity;
+mod import;
 mod ledger;
+mod license;
+mod links;
 mod locations;
+mod lock_file;
 mod manifest;
 mod names;
+mod part;
+mod references;
+mod repair;
+mod signature;
 mod store;
 mod verify;
 
 pub use catalog::{Catalog, Entry, Shadowed};
+pub use chunks::Chunks;
+pub use collect::{Collect, Collected, Removed};
+pub use config::Config;
 pub use diagnostic::Diagnostic;
 pub use digest::{BadDigest, Digest, Hashed, hash_file, hash_reader};
 pub use error::{Error, ErrorKind};
+pub use import::{Import, Imported, ImportedFile, Placing};
+pub use license::is_research_only;
 pub use locations::{Environment, Locations, Os};
-pub use manifest::{Isolation, Manifest, ManifestFile, manifest_schema};
+pub use lock_file::{LockFile, LockedFile, LockedModel, LockedPlugin};
+pub use manifest::{Isolation, Manifest, ManifestFile, Record, manifest_schema};
+pub use part::{BlobLock, Part, PartWriter, Receive, Source};
+pub use references::Claim;
+pub use repair::Demoted;
+pub use signature::{Require, Signature, Trust};
 pub use store::{State, Store};
 pub use verify::{How, Progress, VerifiedFile, VerifyMode};
 

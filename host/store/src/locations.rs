@@ -107,12 +107,18 @@ pub struct Locations {
     pub models: Vec<PathBuf>,
     /// The folder of model files where a missing one is to be put.
     pub downloads: PathBuf,
-    /// The store; blobs lie in it as `blobs/sha256-<hex>`.
+    /// The store; blobs lie in it as `blobs/sha256-<hex>`, references as `models/<name>.toml`.
     pub store: PathBuf,
+    /// Stores of others that are searched after it and never written to.
+    pub stores: Vec<PathBuf>,
+    /// The cache of the Hugging Face tools, which is searched last and never written to; empty when there is none.
+    pub hub: PathBuf,
     /// What is kept from one start to the next, such as the ledger. Nothing is lost with it but time.
     pub state: PathBuf,
     /// What can be made again.
     pub cache: PathBuf,
+    /// Where the configuration lies; empty for none.
+    pub config: PathBuf,
     /// The checkout that the running program was built in, if it was.
     pub checkout: Option<PathBuf>,
 }
@@ -136,9 +142,12 @@ impl Locations {
         };
         let mut all = Self {
             downloads: downloads.unwrap_or_else(|| user.data.join("models")),
-            store: user.data.clone(),
+            store: environment.variable("TENON_STORE").map_or_else(|| user.data.clone(), PathBuf::from),
+            stores: shared_stores(environment),
+            hub: hub_of(environment).unwrap_or_default(),
             state: user.state.clone(),
             cache: user.cache.clone(),
+            config: user.config.clone(),
             checkout,
             ..Self::default()
         };
@@ -148,6 +157,21 @@ impl Locations {
             add(&mut all.models, place.models);
         }
         all
+    }
+
+    /// The folders where manifests lie: those of manifests, and after them the references of the stores.
+    pub fn manifest_folders(&self) -> Vec<PathBuf> {
+        let mut folders = self.manifests.clone();
+        add(&mut folders, self.reference_folders());
+        folders
+    }
+
+    /// The folders of the references of the store and of the shared stores.
+    pub fn reference_folders(&self) -> Vec<PathBuf> {
+        let stores = std::iter::once(&self.store).chain(&self.stores);
+        let mut folders = Vec::new();
+        add(&mut folders, stores.filter(|store| !store.as_os_str().is_empty()).map(|s| s.join("models")).collect());
+        folders
     }
 
     /// The standard places of this process.
@@ -279,6 +303,23 @@ impl User {
     }
 }
 
+/// The stores of `TENON_STORES`, and those that the system's administrator fills for everybody.
+fn shared_stores(environment: &Environment) -> Vec<PathBuf> {
+    let mut stores = environment.folders("TENON_STORES");
+    if environment.os != Os::Windows {
+        add(&mut stores, ["/var/lib/tenon", "/usr/local/share/tenon", "/usr/share/tenon"].map(PathBuf::from).to_vec());
+    }
+    stores
+}
+
+/// The folder of the hub's repositories, where the Hugging Face tools keep it.
+fn hub_of(environment: &Environment) -> Option<PathBuf> {
+    let home = || environment.folder(if environment.os == Os::Windows { "USERPROFILE" } else { "HOME" });
+    let cache = || environment.folder("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache")));
+    let of_tools = || environment.folder("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
+    environment.folder("HF_HUB_CACHE").or_else(|| Some(of_tools()?.join("hub")))
+}
+
 /// The checkout that the program lies in: the first folder upwards with the marks of one.
 fn checkout_around(environment: &Environment) -> Option<PathBuf> {
     let is_checkout = |folder: &&Path| {
@@ -343,6 +384,7 @@ mod tests {
         assert_eq!(found.store, Path::new("/home/é a/.local/share/tenon"));
         assert_eq!(found.state, Path::new("/home/é a/.local/state/tenon"));
         assert_eq!(found.cache, Path::new("/home/é a/.cache/tenon"));
+        assert_eq!(found.config, Path::new("/home/é a/.config/tenon"));
     }
 
     #[test]
@@ -371,6 +413,33 @@ mod tests {
         for path in found.manifests.iter().chain(&found.plugins).chain(&found.models) {
             assert!(path.is_absolute(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn the_store_may_be_elsewhere_and_those_of_others_are_searched_after_it() {
+        let variables = [("HOME", "/h"), ("TENON_STORE", "/s t"), ("TENON_STORES", "/a:/b"), ("HF_HOME", "/hf")];
+        let found = Locations::standard(&environment(Os::Linux, "/x/tenon", &variables, |_| false));
+        assert_eq!(found.store, Path::new("/s t"));
+        let system = ["/var/lib/tenon", "/usr/local/share/tenon", "/usr/share/tenon"];
+        assert_eq!(found.stores, paths(&[&["/a", "/b"], &system[..]].concat()));
+        assert_eq!(found.manifest_folders()[..found.manifests.len()], found.manifests);
+        assert_eq!(found.reference_folders()[..2], paths(&["/s t/models", "/a/models"]));
+        assert_eq!(found.hub, Path::new("/hf/hub"));
+        assert!(Locations::default().reference_folders().is_empty());
+    }
+
+    #[test]
+    fn the_hubs_cache_is_where_its_tools_keep_it() {
+        let hub = |os, variables: &[(&str, &str)]| {
+            Locations::standard(&environment(os, "/x/tenon", variables, |_| false)).hub
+        };
+        assert_eq!(hub(Os::Linux, &[("HOME", "/h")]), Path::new("/h/.cache/huggingface/hub"));
+        assert_eq!(hub(Os::MacOs, &[("HOME", "/h")]), Path::new("/h/.cache/huggingface/hub"));
+        assert_eq!(hub(Os::Linux, &[("HOME", "/h"), ("XDG_CACHE_HOME", "/c")]), Path::new("/c/huggingface/hub"));
+        assert_eq!(hub(Os::Linux, &[("HF_HOME", "/f"), ("HF_HUB_CACHE", "/u")]), Path::new("/u"));
+        assert_eq!(hub(Os::Linux, &[]), Path::new(""));
+        let profile = PathBuf::from(r"C:\Users\a").join(".cache").join("huggingface").join("hub");
+        assert_eq!(hub(Os::Windows, &[("USERPROFILE", r"C:\Users\a")]), profile);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod write;
 
 use crate::diagnostic::Source;
 use crate::names::{nearest, quoted};
-use crate::{Diagnostic, Digest, Error, ErrorKind, Result};
+use crate::{Chunks, Diagnostic, Digest, Error, ErrorKind, Result, Signature};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -52,6 +52,8 @@ pub struct Manifest {
     pub backend: String,
     /// Licence of the weights.
     pub license: String,
+    /// Whether its licence is research-only, non-commercial or must be accepted: see [`Manifest::check_license`].
+    pub restricted: bool,
     /// One line for people.
     pub description: Option<String>,
     /// Languages that it knows, as ISO 639 codes; empty when the manifest does not say.
@@ -96,6 +98,16 @@ pub struct ManifestFile {
     pub size: u64,
     /// The model loads without it; what needs it is refused until it is there.
     pub optional: bool,
+    /// Digests of its chunks, by which a repair gets only what is broken.
+    pub chunks: Option<Chunks>,
+}
+
+impl ManifestFile {
+    /// A file that no model must be without, with no address and no chunks.
+    pub fn new(role: impl Into<String>, name: impl Into<String>, sha256: Digest, size: u64) -> Self {
+        let (role, name) = (role.into(), name.into());
+        Self { role, name, urls: Vec::new(), sha256, size, optional: false, chunks: None }
+    }
 }
 
 /// Where a key and its value stand in the text, in bytes.
@@ -105,13 +117,22 @@ struct Place {
     value: Range<usize>,
 }
 
-/// The text that a manifest was read from, and the places in it.
+/// The text that a manifest was read from, and the places in it; and the signature of that text.
 #[derive(Clone, Debug, Default)]
-struct Origin(Option<Arc<(Source, BTreeMap<String, Place>)>>);
+struct Origin(Option<Arc<(Source, BTreeMap<String, Place>)>>, Option<Arc<Signature>>);
+
+/// What a file says that holds a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The manifest, as TOML.
+    pub text: String,
+    /// What its `.minisig` file says, when it has one.
+    pub signature: Option<String>,
+}
 
 impl Origin {
     fn new(source: Source, places: BTreeMap<String, Place>) -> Self {
-        Self(Some(Arc::new((source, places))))
+        Self(Some(Arc::new((source, places))), None)
     }
 }
 
@@ -135,6 +156,7 @@ impl Manifest {
             task: task.into(),
             backend: backend.into(),
             license: license.into(),
+            restricted: false,
             description: None,
             languages: Vec::new(),
             parameters: None,
@@ -192,9 +214,46 @@ impl Manifest {
         }
     }
 
+    /// Refuses a model whose licence is restricted until somebody accepts it. What gets files of a model asks this
+    /// before the first byte: a pull, the import of a bundle.
+    pub fn check_license(&self, accepted: bool) -> Result<()> {
+        if accepted || !self.restricted {
+            return Ok(());
+        }
+        let (model, license, homepage) = (self.name.clone(), self.license.clone(), self.homepage.clone());
+        Err(ErrorKind::Restricted { model, license, homepage }.into())
+    }
+
     /// Bytes of all files that the model cannot load without.
     pub fn size(&self) -> u64 {
         self.files.iter().filter(|file| !file.optional).map(|file| file.size).fold(0, u64::saturating_add)
+    }
+
+    /// The text that it was read from, whatever was changed since; `None` for one made with [`Manifest::new`].
+    pub fn text(&self) -> Option<&str> {
+        self.origin.0.as_ref().map(|origin| origin.0.text())
+    }
+
+    /// The signature that lay beside it when a catalogue or a bundle was read.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.origin.1.as_deref()
+    }
+
+    pub(crate) fn sign(&mut self, signature: Signature) {
+        self.origin.1 = Some(Arc::new(signature));
+    }
+
+    /// What to write where the manifest is kept: byte for byte what it was read from, with its signature, as long as
+    /// it still says that; else its TOML, which nobody signed.
+    pub fn record(&self) -> Record {
+        let unchanged = |text: &&str| Self::parse_text(text, self.path()).is_ok_and(|again| again == *self);
+        match self.text().filter(unchanged) {
+            Some(text) => {
+                let signature = self.signature().map(|signature| signature.text().to_owned());
+                Record { text: text.to_owned(), signature }
+            }
+            None => Record { text: self.to_toml(), signature: None },
+        }
     }
 
     /// The manifest as TOML. Reading it back gives an equal manifest.

@@ -6,7 +6,7 @@ use crate::ledger::{self, Ledger, Rows, Seen};
 use crate::verify::{Found, hash_all, hash_one};
 use crate::{
     Digest, Error, ErrorKind, How, Locations, Manifest, ManifestFile, Progress, Result, VerifiedFile, VerifyMode,
-    beneath,
+    beneath, hub_cache, links,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -16,12 +16,16 @@ use std::path::{Path, PathBuf};
 
 /// Finds the files of models and verifies them.
 ///
-/// A file of a manifest is looked for as `blobs/sha256-<hex>` in the store, then in each folder of models as
-/// `<model>/<file>` and as `<file>`. The first that has the right size is taken.
+/// A file of a manifest is looked for as `blobs/sha256-<hex>` in the store and in the shared stores, then in each folder
+/// of models as `<model>/<file>` and as `<file>`, and last in the cache of the Hugging Face tools. The first that has the
+/// right size is taken. In a store, `links/sha256-<hex>` may say where else the file lies.
 #[derive(Debug)]
 pub struct Store {
     models: Vec<PathBuf>,
     store: PathBuf,
+    /// Stores of others, and what is not ours at all: read, never written to.
+    shared: Vec<PathBuf>,
+    hub: Option<PathBuf>,
     place: PathBuf,
     threads: usize,
     ledger: Ledger,
@@ -44,19 +48,34 @@ impl Store {
     /// them need exist, and nothing is touched yet.
     pub fn new(models: Vec<PathBuf>, store: PathBuf, state: PathBuf) -> Self {
         let place = models.first().cloned().unwrap_or_else(|| store.join("models"));
-        Self { models, store, place, threads: 1, ledger: Ledger::in_folder(state) }
+        Self { models, store, shared: Vec::new(), hub: None, place, threads: 1, ledger: Ledger::in_folder(state) }
     }
 
     /// The store of these locations.
     pub fn at(locations: &Locations) -> Self {
         let store = Self::new(locations.models.clone(), locations.store.clone(), locations.state.clone());
-        Self { place: locations.downloads.clone(), ..store }
+        let shared = locations.stores.iter().filter(|shared| **shared != locations.store);
+        Self {
+            place: locations.downloads.clone(),
+            shared: shared.cloned().collect(),
+            hub: Some(locations.hub.clone()).filter(|hub| !hub.as_os_str().is_empty()),
+            ..store
+        }
+    }
+
+    /// The store's own folder: the only one that anything is written to.
+    pub fn folder(&self) -> &Path {
+        &self.store
     }
 
     /// Hashes several files with up to this many threads; 1 by default.
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// How the files of a model stand, without reading them.
@@ -177,7 +196,11 @@ impl Store {
                 model: manifest.name.clone(),
                 file: wanted.name.clone(),
                 urls: wanted.urls.clone(),
-                place: self.place.join(&wanted.name),
+                // A file that was imported in place belongs where it was.
+                place: match links::target(&self.store, wanted.sha256) {
+                    Ok(Some(target)) => target,
+                    _ => self.place.join(&wanted.name),
+                },
             }
             .into()),
             found => Ok(found),
@@ -185,20 +208,15 @@ impl Store {
     }
 
     /// The first place where the file lies with the right size. Where it lies only with another size, that is the
-    /// error.
-    fn find<'m>(&self, manifest: &Manifest, wanted: &'m ManifestFile) -> Result<Option<Found<'m>>> {
-        let blob = format!("sha256-{}", wanted.sha256);
-        let in_store = std::iter::once((self.store.as_path(), vec!["blobs", blob.as_str()]));
-        let in_models = self.models.iter().flat_map(|folder| {
-            let own = vec![manifest.name.as_str(), wanted.name.as_str()];
-            [(folder.as_path(), own), (folder.as_path(), vec![wanted.name.as_str()])]
-        });
+    /// error, except in places that are not ours: what they hold amiss is as if it were not there.
+    pub(crate) fn find<'m>(&self, manifest: &Manifest, wanted: &'m ManifestFile) -> Result<Option<Found<'m>>> {
         let mut wrong_size = None;
-        for (root, components) in in_store.chain(in_models) {
-            let Some(file) = beneath::open(root, &components)? else { continue };
-            let path = root.join(components.iter().collect::<PathBuf>());
-            match found(wanted, file, &path) {
-                Ok(found) => return Ok(Some(found)),
+        for place in self.places(manifest, wanted) {
+            let found = place.open().and_then(|open| open.map(|(file, path)| found(wanted, file, &path)).transpose());
+            match found {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) if place.is_others => tracing::debug!(%error, "passed over"),
                 Err(error) if matches!(error.kind(), ErrorKind::SizeMismatch { .. }) => {
                     wrong_size.get_or_insert(error);
                 }
@@ -206,6 +224,59 @@ impl Store {
             }
         }
         wrong_size.map_or(Ok(None), Err)
+    }
+
+    /// Where a file may lie, in the order of the search.
+    fn places<'p>(&'p self, manifest: &'p Manifest, wanted: &'p ManifestFile) -> impl Iterator<Item = Place<'p>> {
+        let of_store = move |root: &'p Path, is_others| {
+            let blob = vec!["blobs".to_owned(), format!("sha256-{}", wanted.sha256)];
+            [
+                Place { root, lies: Lies::At(blob), is_others },
+                Place { root, lies: Lies::Linked(wanted.sha256), is_others },
+            ]
+        };
+        let of_models = |root: &'p PathBuf| {
+            let own = vec![manifest.name.clone(), wanted.name.clone()];
+            [own, vec![wanted.name.clone()]].map(|at| Place { root, lies: Lies::At(at), is_others: false })
+        };
+        let shared = self.shared.iter().flat_map(move |root| of_store(root, true));
+        let hub = self.hub.iter().flat_map(|root| {
+            hub_cache::places_of(wanted).into_iter().map(|at| Place { root, lies: Lies::At(at), is_others: true })
+        });
+        of_store(&self.store, false).into_iter().chain(shared).chain(self.models.iter().flat_map(of_models)).chain(hub)
+    }
+}
+
+/// Where a file may lie.
+struct Place<'p> {
+    root: &'p Path,
+    lies: Lies,
+    /// What is wrong with it is somebody else's affair.
+    is_others: bool,
+}
+
+/// How a place says where the file is.
+enum Lies {
+    /// By these names beneath the root.
+    At(Vec<String>),
+    /// By the link of this digest in the store that the root is.
+    Linked(Digest),
+}
+
+impl Place<'_> {
+    /// The open file and its path; `None` when nothing lies there.
+    fn open(&self) -> Result<Option<(File, PathBuf)>> {
+        match &self.lies {
+            Lies::At(components) => {
+                let names: Vec<&str> = components.iter().map(String::as_str).collect();
+                let path = || self.root.join(components.iter().collect::<PathBuf>());
+                Ok(beneath::open(self.root, &names)?.map(|file| (file, path())))
+            }
+            Lies::Linked(digest) => match links::target(self.root, *digest)? {
+                Some(target) => Ok(links::open(&target)?.map(|file| (file, target))),
+                None => Ok(None),
+            },
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tenon_store::{Catalog, Diagnostic, Digest, ErrorKind, Isolation, Manifest, ManifestFile, manifest_schema};
+use tenon_store::{
+    Catalog, Chunks, Diagnostic, Digest, ErrorKind, Isolation, Manifest, ManifestFile, is_research_only,
+    manifest_schema,
+};
 use tenon_tasks::{FileRole, Options, Schema};
 
 fn folder(name: &str) -> PathBuf {
@@ -21,7 +24,8 @@ fn problems(text: &str) -> Vec<String> {
 const GOOD: &str = r#"name = "x"
 task = "transcribe"
 backend = "whisper"
-license = "MIT"
+license = "qwen-research"
+restricted = true
 description = "a \"small\" model: é 模型"
 languages = ["en", "yue"]
 parameters = 39_000_000
@@ -79,6 +83,7 @@ fn a_good_manifest_says_what_it_says() {
     assert_eq!(manifest.path(), Path::new("some/x.toml"));
     assert_eq!((manifest.parameters, manifest.isolation), (Some(39_000_000), Isolation::Worker));
     assert_eq!(manifest.languages, ["en", "yue"]);
+    assert!(manifest.restricted);
     assert_eq!(manifest.files.len(), 2);
     assert_eq!((manifest.files[0].sha256, manifest.files[0].optional), (Digest::of(b"abc"), false));
     assert_eq!(manifest.files[1].urls, [""; 0]);
@@ -154,10 +159,10 @@ fn options_are_checked_against_the_backend_at_their_place() {
     assert_eq!(
         lines,
         [
-            "x.toml:27:9: option \"alpha\" must be a number of at least 0, not -2.5",
-            "x.toml:28:1: unknown option \"odd key\"",
-            "x.toml:31:1: unknown option \"beam_syze\" (did you mean \"beam_size\"?)",
-            "x.toml:32:11: option \"best_of\" must be a whole number from 1 to 8, not 99",
+            "x.toml:28:9: option \"alpha\" must be a number of at least 0, not -2.5",
+            "x.toml:29:1: unknown option \"odd key\"",
+            "x.toml:32:1: unknown option \"beam_syze\" (did you mean \"beam_size\"?)",
+            "x.toml:33:11: option \"best_of\" must be a whole number from 1 to 8, not 99",
         ]
     );
     assert_eq!(manifest.check_options(None, &[]), []);
@@ -175,7 +180,7 @@ fn roles_are_checked_against_the_backend_at_their_place() {
         [
             "x.toml:3:11: backend \"whisper\" needs a file of role \"models\"",
             "x.toml:3:11: backend \"whisper\" needs a file of role \"vad\"",
-            "x.toml:12:8: backend \"whisper\" has no role \"model\" (did you mean \"models\"?)",
+            "x.toml:13:8: backend \"whisper\" has no role \"model\" (did you mean \"models\"?)",
         ]
     );
     let twice = Manifest::parse(&GOOD.replace("\"vad\"", "\"model\""), Path::new("x.toml")).unwrap();
@@ -187,9 +192,9 @@ fn roles_are_checked_against_the_backend_at_their_place() {
 fn a_problem_can_be_put_at_any_key() {
     let manifest = Manifest::parse(GOOD, Path::new("x.toml")).unwrap();
     let line = |key: &str| manifest.diagnostic(key, "wrong", None).one_line();
-    assert_eq!(line("isolation"), "x.toml:9:13: wrong");
-    assert_eq!(line("preset.high_quality.beam_size"), "x.toml:33:13: wrong");
-    assert_eq!(line("file[1].role"), "x.toml:19:8: wrong");
+    assert_eq!(line("isolation"), "x.toml:10:13: wrong");
+    assert_eq!(line("preset.high_quality.beam_size"), "x.toml:34:13: wrong");
+    assert_eq!(line("file[1].role"), "x.toml:20:8: wrong");
     assert_eq!(line("nothing"), "x.toml:1:1: wrong");
     assert_eq!(
         Manifest::new("y", "chat", "echo", "MIT").diagnostic("task", "wrong", None).one_line(),
@@ -226,6 +231,63 @@ fn every_shipped_speech_model_has_its_presets_and_every_file_an_address_or_a_pla
             assert!(shipped || file.urls.iter().all(|url| url.starts_with("https://")) && !file.urls.is_empty());
         }
     }
+}
+
+/// The makers of these files publish them under the name of a branch only, so far as is known. What lies there is what
+/// the manifest says or is refused.
+const UNPINNED: [&str; 7] = [
+    "llama-3.2-1b-instruct-q4_k_m-hugging-quants",
+    "llama-3.2-1b-instruct-q8_0",
+    "llama-3.2-3b-instruct-q4_k_m",
+    "llama-3.2-3b-instruct-q4_k_m-hugging-quants",
+    "nomic-embed-text-v1.5-q8_0",
+    "qwen1.5-0.5b-chat-q4_k_m",
+    "qwen3-reranker-0.6b-q8_0-mradermacher",
+];
+
+#[test]
+fn the_first_address_of_every_shipped_manifest_is_https_and_names_a_revision() {
+    let revision = |url: &str| {
+        let revision = url.split_once("/resolve/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+        revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let mut unpinned = Vec::new();
+    for manifest in Catalog::read(&[folder("../../manifests")]).manifests() {
+        for url in manifest.files.iter().filter_map(|file| file.urls.first()) {
+            assert!(url.starts_with("https://"), "{url}");
+            if !revision(url) {
+                unpinned.push(manifest.name.clone());
+            }
+        }
+    }
+    assert_eq!(unpinned, UNPINNED);
+}
+
+#[test]
+fn shipped_manifests_of_research_only_licenses_are_restricted_and_no_others() {
+    let catalog = Catalog::read(&[folder("../../manifests")]);
+    let mut restricted = 0;
+    for manifest in catalog.manifests() {
+        assert_eq!(manifest.restricted, is_research_only(&manifest.license), "{}: {}", manifest.name, manifest.license);
+        restricted += usize::from(manifest.restricted);
+    }
+    assert_eq!(restricted, 2);
+}
+
+#[test]
+fn a_restricted_license_is_refused_until_it_is_accepted() {
+    let mut manifest = Manifest::new("x", "chat", "echo", "qwen-research");
+    assert!(manifest.check_license(false).is_ok());
+    manifest.restricted = true;
+    assert!(manifest.check_license(true).is_ok());
+    assert_eq!(
+        manifest.check_license(false).unwrap_err().to_string(),
+        "model \"x\" has the license qwen-research, which restricts what it may be used for: \
+         read it, and accept it with --accept-license"
+    );
+    manifest.homepage = Some("https://example.org/x".to_owned());
+    let error = manifest.check_license(false).unwrap_err();
+    assert!(error.to_string().contains("read https://example.org/x, and accept it"), "{error}");
 }
 
 #[test]
@@ -274,15 +336,16 @@ proptest! {
         description in "[^\\x00-\\x1f\\x7f-\\x9f\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2060}-\u{2069}\u{feff}]{1,40}",
         name in "[a-zA-Z0-9 _é-]{1,20}x",
         size in 1u64..=i64::MAX as u64,
+        chunks in 0u64..4,
         text in "\\PC*",
         number in proptest::num::f64::NORMAL | proptest::num::f64::ZERO,
     ) {
         prop_assume!(!description.trim().is_empty() && !name.starts_with(' '));
         let mut manifest = Manifest::new("x", "chat", "echo", "MIT");
         manifest.description = Some(description);
-        manifest.files.push(ManifestFile {
-            role: "model".to_owned(), name, urls: Vec::new(), sha256: Digest::of(b""), size, optional: false,
-        });
+        let size = if chunks == 0 { size } else { chunks << 20 };
+        let chunks = Chunks::new(1 << 20, vec![Digest::of(b""); chunks as usize], size).ok();
+        manifest.files.push(ManifestFile { chunks, ..ManifestFile::new("model", name, Digest::of(b""), size) });
         manifest.load.set(text.clone(), number).set("text", text);
         let again = Manifest::parse(&manifest.to_toml(), Path::new("x.toml"));
         prop_assert_eq!(again, Ok(manifest));

@@ -69,14 +69,8 @@ impl Home {
 }
 
 fn file(name: &str, bytes: &[u8]) -> ManifestFile {
-    ManifestFile {
-        role: "model".to_owned(),
-        name: name.to_owned(),
-        urls: vec![format!("https://example.org/{name}")],
-        sha256: Digest::of(bytes),
-        size: bytes.len() as u64,
-        optional: false,
-    }
+    let urls = vec![format!("https://example.org/{name}")];
+    ManifestFile { urls, ..ManifestFile::new("model", name, Digest::of(bytes), bytes.len() as u64) }
 }
 
 fn model(files: Vec<ManifestFile>) -> Manifest {
@@ -184,7 +178,8 @@ fn a_missing_file_says_where_to_get_it_and_where_to_put_it() {
     assert_eq!(
         error.to_string(),
         format!(
-            "file \"a.bin\" of model \"tiny\" is missing: get it from https://example.org/a.bin and put it at {}",
+            "file \"a.bin\" of model \"tiny\" is missing: get it with `tenon pull tiny`, or from \
+             https://example.org/a.bin and put it at {}",
             place.display()
         )
     );
@@ -250,6 +245,38 @@ fn a_month_after_it_was_hashed_a_file_is_hashed_again() {
     how(&home.store(), &manifest);
     home.shift_ledger(-31 * 24 * 3600);
     assert_eq!(how(&home.store(), &manifest), How::Hashed);
+}
+
+/// As after the clock was set back.
+#[test]
+fn a_file_that_was_hashed_in_the_future_is_hashed_again() {
+    let home = Home::new();
+    home.put("a.bin", b"abc");
+    let manifest = model(vec![file("a.bin", b"abc")]);
+    how(&home.store(), &manifest);
+    home.shift_ledger(3600);
+    assert_eq!(how(&home.store(), &manifest), How::Hashed);
+    assert_eq!(home.store().state(&manifest), State::Present);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_blob_that_changed_under_a_valid_ledger_is_found() {
+    let home = Home::new();
+    let blob = home.root.join(format!("store/blobs/sha256-{}", Digest::of(b"abc")));
+    fs::write(&blob, b"abc").unwrap();
+    let manifest = model(vec![file("a.bin", b"abc")]);
+    how(&home.store(), &manifest);
+    home.let_it_rest();
+    assert_eq!(how(&home.store(), &manifest), How::Ledger);
+    let before = fs::metadata(&blob).unwrap().modified().unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    let mut open = OpenOptions::new().write(true).open(&blob).unwrap();
+    open.write_all(b"abd").unwrap();
+    open.set_modified(before).unwrap();
+    let error = verify(&home.store(), &manifest, VerifyMode::Cached).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::HashMismatch { .. }), "{error}");
+    assert_eq!(home.store().state(&manifest), State::Corrupt);
 }
 
 #[cfg(unix)]

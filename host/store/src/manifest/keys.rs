@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Text(TextRule),
     /// A list of texts that follow a rule, none twice.
     Texts(TextRule),
+    /// A list of SHA-256 digests; one may stand in it more than once.
+    Digests,
     /// A whole number of at least 1.
     Positive,
     /// true or false.
@@ -100,6 +102,12 @@ pub(super) static MANIFEST: &[Key] = &[
         kind: Kind::Text(TextRule { pattern: "\\S", examples: &["MIT", "Apache-2.0"], check: plain_text }),
     },
     Key {
+        name: "restricted",
+        help: "The licence is research-only, non-commercial or must be accepted: getting the files needs --accept-license.",
+        required: false,
+        kind: Kind::Flag,
+    },
+    Key {
         name: "description",
         help: "One line on what the model is.",
         required: false,
@@ -167,7 +175,7 @@ static FILE: &[Key] = &[
         name: "sha256",
         help: "SHA-256 of the file: 64 lower-case hexadecimal digits.",
         required: true,
-        kind: Kind::Text(TextRule { pattern: "^[0-9a-f]{64}$", examples: &[], check: sha256 }),
+        kind: Kind::Text(TextRule { pattern: SHA256, examples: &[], check: sha256 }),
     },
     Key { name: "size", help: "Bytes of the file.", required: true, kind: Kind::Positive },
     Key {
@@ -176,7 +184,22 @@ static FILE: &[Key] = &[
         required: false,
         kind: Kind::Flag,
     },
+    Key {
+        name: "chunk_size",
+        help: "Bytes of each chunk that `chunks` names, but the last.",
+        required: false,
+        kind: Kind::Positive,
+    },
+    Key {
+        name: "chunks",
+        help: "SHA-256 of each chunk of the file, in order: a repair gets only the broken ones again.",
+        required: false,
+        kind: Kind::Digests,
+    },
 ];
+
+/// For editors: what a SHA-256 looks like.
+const SHA256: &str = "^[0-9a-f]{64}$";
 
 /// The values of `isolation`.
 pub(super) static ISOLATIONS: &[&str] = &["process", "worker"];
@@ -243,7 +266,7 @@ fn file_name(_: &str, text: &str) -> Result<(), Fault> {
     }
 }
 
-fn sha256(_: &str, text: &str) -> Result<(), Fault> {
+pub(super) fn sha256(_: &str, text: &str) -> Result<(), Fault> {
     text.parse::<Digest>().map(drop).map_err(|problem: BadDigest| {
         Fault::with_help(problem.to_string(), "`sha256sum FILE` or `openssl dgst -sha256 FILE` prints it")
     })
@@ -336,6 +359,7 @@ impl Kind {
         match self {
             Self::Text(_) => "text",
             Self::Texts(_) => "a list of texts",
+            Self::Digests => "a list of SHA-256 digests",
             Self::Positive => "a whole number of at least 1",
             Self::Flag => "true or false",
             Self::Options | Self::Presets => "a table",
@@ -347,6 +371,7 @@ impl Kind {
         let schema = match self {
             Self::Text(rule) => rule.schema(),
             Self::Texts(rule) => json!({"type": "array", "uniqueItems": true, "items": rule.schema()}),
+            Self::Digests => json!({"type": "array", "items": {"type": "string", "pattern": SHA256}}),
             Self::Positive => json!({"type": "integer", "minimum": 1}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Options => json!({"type": "object"}),

@@ -2,11 +2,12 @@
 //!
 //! The document is walked by hand rather than by serde, because serde stops at the first error.
 
-use super::keys::{Check, Fault, Key, Kind, MANIFEST, MOST_FILES, preset_name_problem};
+use super::keys::{Check, Fault, Key, Kind, MANIFEST, MOST_FILES, preset_name_problem, sha256};
 use super::{Isolation, Manifest, ManifestFile, Origin, Place};
-use crate::Diagnostic;
+use crate::chunks::CHUNK_SIZES;
 use crate::diagnostic::Source;
 use crate::names::{nearest, quoted};
+use crate::{Chunks, Diagnostic, Digest};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -128,6 +129,7 @@ impl<'s> Walk<'s> {
             task: text(&checked, "task"),
             backend: text(&checked, "backend"),
             license: text(&checked, "license"),
+            restricted: flag(&checked, "restricted"),
             description: optional_text(&checked, "description"),
             languages: texts(&checked, "languages"),
             parameters: checked.get("parameters").and_then(|value| positive(value.get_ref())),
@@ -196,6 +198,7 @@ impl<'s> Walk<'s> {
         match (&key.kind, value.get_ref()) {
             (Kind::Text(rule), DeValue::String(text)) => self.accept((rule.check)(key.name, text), value.span()),
             (Kind::Texts(rule), DeValue::Array(items)) => self.texts(key, rule.check, items.iter()),
+            (Kind::Digests, DeValue::Array(items)) => self.digests(key, items.iter()),
             (Kind::Positive, number @ DeValue::Integer(_)) if positive(number).is_some() => true,
             (Kind::Flag, DeValue::Boolean(_)) => true,
             (Kind::Options | Kind::Presets, DeValue::Table(_)) => true,
@@ -250,6 +253,21 @@ impl<'s> Walk<'s> {
         good
     }
 
+    fn digests<'d>(&mut self, key: &Key, items: impl Iterator<Item = &'d Spanned<DeValue<'d>>>) -> bool {
+        let mut good = true;
+        for item in items {
+            good &= match item.get_ref() {
+                DeValue::String(text) => self.accept(sha256(key.name, text), item.span()),
+                other => {
+                    let message = format!("\"{}\" must be {}, not of {}", key.name, key.kind.wanted(), shown(other));
+                    self.report(item.span(), message, None);
+                    false
+                }
+            };
+        }
+        good
+    }
+
     fn name_is_the_files_own(&mut self, checked: &Checked<'_>) {
         let Some(value) = checked.get("name") else { return };
         let name = text(checked, "name");
@@ -288,7 +306,7 @@ impl<'s> Walk<'s> {
             let place = self.header(item.span());
             self.places.insert(format!("file[{index}]"), Place { key: place.clone(), value: place.clone() });
             let checked = self.table(table, keys, &format!("file[{index}]."), place);
-            if let Some(file) = self.file(&checked, &files) {
+            if let Some(file) = self.file(table, &checked, &files) {
                 files.push(file);
             }
         }
@@ -302,7 +320,7 @@ impl<'s> Walk<'s> {
         span.start..span.end.min(span.start + line.trim_end().len())
     }
 
-    fn file(&mut self, checked: &Checked<'_>, before: &[ManifestFile]) -> Option<ManifestFile> {
+    fn file(&mut self, table: &DeTable<'_>, checked: &Checked<'_>, before: &[ManifestFile]) -> Option<ManifestFile> {
         let name = text(checked, "name");
         if let Some(value) = checked.get("name") {
             // Two names that differ in case only are one file on Windows and macOS.
@@ -310,14 +328,42 @@ impl<'s> Walk<'s> {
                 self.report(value.span(), format!("another file is called {} already", quoted(&name)), None);
             }
         }
+        let size = positive(checked.get("size")?.get_ref())?;
         Some(ManifestFile {
             role: text(checked, "role"),
             name,
             urls: texts(checked, "url"),
             sha256: text(checked, "sha256").parse().ok()?,
-            size: positive(checked.get("size")?.get_ref())?,
-            optional: matches!(checked.get("optional").map(|value| value.get_ref()), Some(DeValue::Boolean(true))),
+            size,
+            optional: flag(checked, "optional"),
+            chunks: self.chunks(table, checked, size),
         })
+    }
+
+    /// The digests of the chunks of a file of `of` bytes.
+    fn chunks(&mut self, table: &DeTable<'_>, checked: &Checked<'_>, of: u64) -> Option<Chunks> {
+        let (size, chunks) = match (checked.get("chunk_size"), checked.get("chunks")) {
+            (Some(size), Some(chunks)) => (size, chunks),
+            // What is wrong with a value has been said.
+            (Some(_), None) | (None, Some(_)) if table.contains_key("chunk_size") && table.contains_key("chunks") => {
+                return None;
+            }
+            (Some(one), None) | (None, Some(one)) => {
+                self.report(one.span(), "\"chunk_size\" and \"chunks\" belong together: give both, or neither", None);
+                return None;
+            }
+            (None, None) => return None,
+        };
+        let digests: Option<Vec<Digest>> = texts(checked, "chunks").iter().map(|text| text.parse().ok()).collect();
+        let bytes = positive(size.get_ref())?;
+        match Chunks::new(bytes, digests?, of) {
+            Ok(chunks) => Some(chunks),
+            Err(problem) => {
+                let place = if CHUNK_SIZES.contains(&bytes) { chunks.span() } else { size.span() };
+                self.report(place, problem, Some("`tenon manifest new --chunks` writes them".to_owned()));
+                None
+            }
+        }
     }
 
     fn presets(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, Options)> {
@@ -409,6 +455,10 @@ fn texts(checked: &Checked<'_>, key: &str) -> Vec<String> {
     let list = checked.get(key).and_then(|value| value.get_ref().as_array());
     list.map(|items| items.iter().filter_map(|item| item.get_ref().as_str()).map(str::to_owned).collect())
         .unwrap_or_default()
+}
+
+fn flag(checked: &Checked<'_>, key: &str) -> bool {
+    matches!(checked.get(key).map(|value| value.get_ref()), Some(DeValue::Boolean(true)))
 }
 
 fn integer(value: &DeValue<'_>) -> Option<i64> {

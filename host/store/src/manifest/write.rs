@@ -12,6 +12,9 @@ pub(super) fn toml_of(manifest: &Manifest) -> String {
     line(&mut out, "task", &quoted(&manifest.task));
     line(&mut out, "backend", &quoted(&manifest.backend));
     line(&mut out, "license", &quoted(&manifest.license));
+    if manifest.restricted {
+        line(&mut out, "restricted", "true");
+    }
     if let Some(description) = &manifest.description {
         line(&mut out, "description", &quoted(description));
     }
@@ -48,6 +51,11 @@ fn write_file(out: &mut String, file: &ManifestFile) {
     line(out, "size", &file.size.to_string());
     if file.optional {
         line(out, "optional", "true");
+    }
+    if let Some(chunks) = &file.chunks {
+        line(out, "chunk_size", &chunks.size().to_string());
+        let digests: String = chunks.digests().iter().map(|digest| format!("    \"{digest}\",\n")).collect();
+        line(out, "chunks", &format!("[\n{digests}]"));
     }
 }
 
