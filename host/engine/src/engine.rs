@@ -5,7 +5,9 @@ use crate::cancel::{CancelToken, StopSigns};
 use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
+use crate::memory::{Estimate, MemoryCheck};
 use crate::model::{Load, LoadProgress, Model, ModelInner, gate_for, patience_for};
+use crate::offline::with_plugins_of;
 use crate::plugin::call::on_big_stack;
 use crate::plugin::host::Call;
 use crate::plugin::sidecar::all_in;
@@ -19,8 +21,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use tenon_store::{
-    Catalog, Diagnostic, Digest, Entry, Environment, How, Isolation, Locations, Manifest, State, Store, VerifiedFile,
-    VerifyMode,
+    Catalog, Config, Diagnostic, Digest, Entry, Environment, How, Isolation, Locations, LockFile, Manifest, State,
+    Store, Trust, VerifiedFile, VerifyMode,
 };
 use tenon_tasks::{Description, Options, Schema};
 
@@ -33,12 +35,20 @@ struct Inner {
     locations: Locations,
     /// Replaced as a whole when a manifest is added: who reads goes on with what was there.
     catalog: RwLock<Arc<Catalog>>,
+    /// Manifests that lie in no folder of this engine, in the order in which they were added. Locked before `catalog`.
+    added: Mutex<Vec<Entry>>,
+    /// Which manifests must be signed.
+    trust: Trust,
+    /// What may be loaded, and nothing else.
+    locked: Option<LockFile>,
     store: Store,
     /// In search order; replaced as a whole when a plugin is added.
     plugins: RwLock<Arc<Vec<Found>>>,
     verify: VerifyMode,
     threads: usize,
     patience: Duration,
+    memory_check: MemoryCheck,
+    pretended_memory: Option<u64>,
     shutdown: CancelToken,
     crew: Arc<Crew>,
     log: Log,
@@ -50,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A plugin that was found or added.
 #[derive(Clone)]
-enum Found {
+pub(crate) enum Found {
     /// The sidecar at this path.
     Sidecar(PathBuf, Result<Arc<Sidecar>>),
     /// One that has none: a library whose digest somebody gave, or a backend that is linked into the program.
@@ -93,7 +103,11 @@ pub struct EngineBuilder {
     verify: VerifyMode,
     threads: Option<usize>,
     patience: Option<Duration>,
+    memory_check: MemoryCheck,
+    pretended_memory: Option<u64>,
     log: Option<tracing::Dispatch>,
+    trust: Option<Trust>,
+    locked: Option<LockFile>,
 }
 
 impl EngineBuilder {
@@ -168,6 +182,21 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether models that do not fit into memory are refused; by default they are.
+    #[must_use]
+    pub fn memory(mut self, check: MemoryCheck) -> Self {
+        self.memory_check = check;
+        self
+    }
+
+    /// Pretends that so many bytes of memory are available, whatever the machine has: for trying out what happens on a
+    /// small one.
+    #[must_use]
+    pub fn pretend_memory(mut self, available: u64) -> Self {
+        self.pretended_memory = Some(available);
+        self
+    }
+
     /// Sends everything that this engine logs to this dispatch, on whatever thread it happens, and what its plugins
     /// log while it calls them. What a plugin logs on a thread of its own, or when no engine calls it, goes to every
     /// engine that has a dispatch, unless the program has a global one. Without this an engine logs to the dispatch of
@@ -177,6 +206,23 @@ impl EngineBuilder {
     #[must_use]
     pub fn log(mut self, dispatch: tracing::Dispatch) -> Self {
         self.log = Some(dispatch);
+        self
+    }
+
+    /// Whose signatures of manifests are trusted, and which manifests need one; by default what the configuration of
+    /// the standard places says, and nothing without them. A manifest in memory is the program's own word and needs
+    /// none.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
+        self
+    }
+
+    /// Loads only what this lock file pins, and refuses every other model and plugin before anything of it runs. A
+    /// backend that is linked into the program is part of the program.
+    #[must_use]
+    pub fn locked(mut self, lock: LockFile) -> Self {
+        self.locked = Some(lock);
         self
     }
 
@@ -207,32 +253,58 @@ impl EngineBuilder {
     /// Reads the manifests and sidecars. Loads nothing; a broken manifest or sidecar is an entry with its problem.
     ///
     /// # Errors
-    /// `InvalidArgument` when no thread may be used.
-    pub fn build(self) -> Result<Engine> {
+    /// `InvalidArgument` when no thread may be used, or never to verify what a lock file pins; `Manifest` when the
+    /// configuration is wrong.
+    pub fn build(mut self) -> Result<Engine> {
         let budget = budget().total();
         let threads = self.threads.unwrap_or(budget).min(budget);
         if threads == 0 {
             return Err(Error::new(ErrorKind::InvalidArgument, "an engine needs at least one thread"));
         }
-        let mut catalog = Catalog::read(&self.locations.manifests);
-        self.manifest_files.iter().rev().for_each(|path| catalog.put_first(Entry::read(path)));
+        let trust = trust_of(self.trust, &self.locations)?;
+        self.locations.plugins = with_plugins_of(&self.locations.store, self.locations.plugins);
+        let read = |path: &PathBuf| Entry::read_with(path, &trust);
+        let added: Vec<Entry> = self.manifest_files.iter().rev().map(read).collect();
+        let catalog = read_catalog(&self.locations, &trust, &added);
         let store = Store::at(&self.locations).with_threads(threads);
         let plugins = find_plugins(&self.plugin_files, &self.locations.plugins);
         let engine = Engine(Arc::new(Inner {
             locations: self.locations,
             catalog: RwLock::new(Arc::new(catalog)),
+            added: Mutex::new(added),
+            trust,
+            locked: self.locked,
             store,
             plugins: RwLock::new(Arc::new(plugins)),
             verify: self.verify,
             threads,
             patience: self.patience.unwrap_or(PATIENCE),
+            memory_check: self.memory_check,
+            pretended_memory: self.pretended_memory,
             shutdown: CancelToken::new(),
             crew: Arc::default(),
             log: Log::new(self.log),
         }));
+        engine.refuse_unverified(engine.0.verify)?;
         engine.0.log.within(|| engine.log_start());
         Ok(engine)
     }
+}
+
+/// The rules on signatures: those that were given, or else those of the configuration.
+fn trust_of(given: Option<Trust>, locations: &Locations) -> Result<Trust> {
+    match given {
+        Some(trust) => Ok(trust),
+        None if locations.config.as_os_str().is_empty() => Ok(Trust::default()),
+        None => Ok(Config::of_folder(&locations.config)?.trust),
+    }
+}
+
+/// What the folders hold, with these manifests before it.
+fn read_catalog(locations: &Locations, trust: &Trust, added: &[Entry]) -> Catalog {
+    let mut catalog = Catalog::read_with(&locations.manifest_folders(), trust);
+    added.iter().for_each(|entry| catalog.put_first(entry.clone()));
+    catalog
 }
 
 /// Plugins in search order. A sidecar that is reached twice is listed once.
@@ -290,7 +362,7 @@ impl Engine {
     /// # Errors
     /// `Manifest` with everything that is wrong with it, `NotFound` or `Io` when it cannot be read.
     pub fn add_manifest_file(&self, path: impl AsRef<Path>) -> Result<String> {
-        self.add_entry(Entry::read(path.as_ref()))
+        self.add_entry(Entry::read_with(path.as_ref(), &self.0.trust))
     }
 
     /// Adds a manifest in memory, before all others. `origin` is what errors call its file. Its files are found as
@@ -315,9 +387,25 @@ impl Engine {
         if let Err(error) = &entry.manifest {
             return Err(error.clone().into());
         }
+        let mut added = self.0.added.lock().unwrap_or_else(PoisonError::into_inner);
+        added.push(entry.clone());
         let mut catalog = self.0.catalog.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut *catalog).put_first(entry);
         Ok(name)
+    }
+
+    /// Reads the folders of manifests again: what was pulled, imported or removed since shows. What was added to this
+    /// engine stays.
+    pub fn refresh(&self) {
+        // Held while the folders are read, so that nothing that is added meanwhile is lost.
+        let added = self.0.added.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = Arc::new(read_catalog(&self.0.locations, &self.0.trust, &added));
+        *self.0.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+    }
+
+    /// The store of this engine: references, blobs, and everything that is done with them but loading.
+    pub fn store(&self) -> &Store {
+        &self.0.store
     }
 
     /// Where this engine looks.
@@ -353,15 +441,43 @@ impl Engine {
             Found::Sidecar(path, Err(error)) if stem(path) == id => Some(error.clone()),
             _ => None,
         });
-        Err(broken.unwrap_or_else(|| self.no_plugin(id, &plugins)))
+        Err(broken.unwrap_or_else(|| self.no_plugin(id)))
     }
 
     fn load_plugin(&self, sidecar: &Sidecar, mode: VerifyMode) -> Result<Backend> {
+        self.refuse_unpinned_plugin(sidecar)?;
         let _guest = self.0.crew.guest();
         self.0.log.within(|| Plugin::load(sidecar, &self.0.store, mode)).map(Backend)
     }
 
-    fn no_plugin(&self, id: &str, plugins: &[Found]) -> Error {
+    /// The plugin that answers to an id: the first in search order.
+    pub(crate) fn found(&self, id: &str) -> Option<Found> {
+        snapshot(&self.0.plugins).iter().find(|found| found.answers_to(id)).cloned()
+    }
+
+    /// Reads a folder of plugins again. Those that are new come last.
+    pub(crate) fn refresh_plugins(&self, folder: &Path) {
+        let mut plugins = self.0.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        let plugins = Arc::make_mut(&mut *plugins);
+        for found in find_plugins(&[], &[folder.to_owned()]) {
+            match plugins.iter_mut().find(|other| other.is(&found)) {
+                Some(other) => *other = found,
+                None => plugins.push(found),
+            }
+        }
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    pub(crate) fn locked(&self) -> Option<&LockFile> {
+        self.0.locked.as_ref()
+    }
+
+    /// Says that there is no such plugin, and which there are.
+    pub(crate) fn no_plugin(&self, id: &str) -> Error {
+        let plugins = snapshot(&self.0.plugins);
         let names = plugins.iter().filter_map(Found::name).map(|(id, version)| format!("{id}@{version}"));
         let names: Vec<String> = names.collect();
         let folders: Vec<String> = self.0.locations.plugins.iter().map(|folder| folder.display().to_string()).collect();
@@ -398,7 +514,10 @@ impl Engine {
                 self.add_found(Found::Sidecar(sidecar.path.clone(), Ok(Arc::new(sidecar))));
                 Ok(backend)
             }
-            (None, Some(wanted)) => self.adopt(|| Plugin::load_bare(&path, wanted, &self.0.store, self.0.verify)),
+            (None, Some(wanted)) => {
+                self.0.locked.as_ref().map_or(Ok(()), |lock| lock.check_library(&path, &wanted))?;
+                self.adopt(|| Plugin::load_bare(&path, wanted, &self.0.store, self.0.verify))
+            }
             (None, None) => {
                 let message = format!(
                     "{} has no sidecar, and no SHA-256 was given: nothing says that this is the library that was meant",
@@ -484,21 +603,16 @@ impl Engine {
     }
 
     fn load_here(&self, manifest: Manifest, load: Load) -> Result<Model> {
-        refuse_worker(&manifest)?;
         let stop = self.stop_signs(&load);
-        stop.check()?;
         let mode = load.verify.unwrap_or(self.0.verify);
-        let backend = self.backend_in(&manifest.backend, mode)?;
-        let diagnostics = check_manifest(&manifest, &backend);
-        if !diagnostics.is_empty() {
-            return Err(tenon_store::Error::from(tenon_store::ErrorKind::Manifest { diagnostics }).into());
-        }
-        let options = self.load_options(&manifest, &backend, &load.options)?;
+        let (backend, options) = self.prepared(&manifest, &load, mode, &stop)?;
         let hears = Arc::new(Mutex::new(load.progress));
         let began = Instant::now();
         let files = self.verified(&manifest, mode, &stop, &hears)?;
         let verify_time = began.elapsed();
         let began = Instant::now();
+        let asks = Call::new(stop.clone()).with_options(options.clone());
+        self.admit(&manifest, &backend, &files, &options, load.memory.unwrap_or(self.0.memory_check), asks)?;
         let call = Call::new(stop).with_options(options.clone()).with_progress(Box::new(move |fraction| {
             tell(&hears, LoadProgress::Open(fraction));
         }));
@@ -523,12 +637,65 @@ impl Engine {
         }))
     }
 
-    fn stop_signs(&self, load: &Load) -> StopSigns {
-        StopSigns {
-            tokens: load.cancel.iter().cloned().collect(),
-            shutdown: Some(self.0.shutdown.clone()),
-            deadline: load.deadline.and_then(|after| Instant::now().checked_add(after)),
+    /// What is known of a load before a file is looked at: the backend, and the options that it will get.
+    fn prepared(
+        &self,
+        manifest: &Manifest,
+        load: &Load,
+        mode: VerifyMode,
+        stop: &StopSigns,
+    ) -> Result<(Backend, Options)> {
+        refuse_worker(manifest)?;
+        stop.check()?;
+        self.refuse_unverified(mode)?;
+        self.refuse_unpinned(manifest)?;
+        let backend = self.backend_in(&manifest.backend, mode)?;
+        let diagnostics = check_manifest(manifest, &backend);
+        if !diagnostics.is_empty() {
+            return Err(tenon_store::Error::from(tenon_store::ErrorKind::Manifest { diagnostics }).into());
         }
+        let options = self.load_options(manifest, &backend, &load.options)?;
+        Ok((backend, options))
+    }
+
+    /// As [`Engine::estimate`], for a manifest that is in no folder of this engine.
+    ///
+    /// # Errors
+    /// As [`Engine::estimate`].
+    pub fn estimate_manifest(&self, manifest: &Manifest, load: &Load) -> Result<Estimate> {
+        let _guest = self.0.crew.guest();
+        self.0.log.within(|| {
+            let stop = self.stop_signs(load);
+            let mode = load.verify.unwrap_or(self.0.verify);
+            let (backend, options) = self.prepared(manifest, load, mode, &stop)?;
+            let files = self.verified(manifest, mode, &stop, &Arc::default())?;
+            let call = Call::new(stop).with_options(options.clone());
+            self.estimate_files(manifest, &backend, &files, &options, call)
+        })
+    }
+
+    pub(crate) fn pretended_memory(&self) -> Option<u64> {
+        self.0.pretended_memory
+    }
+
+    fn stop_signs(&self, load: &Load) -> StopSigns {
+        self.stop_signs_of(load.cancel.clone(), load.deadline)
+    }
+
+    /// What ends something that has such a token and must be done after this time.
+    pub(crate) fn stop_signs_of(&self, cancel: Option<CancelToken>, deadline: Option<Duration>) -> StopSigns {
+        StopSigns {
+            tokens: cancel.into_iter().collect(),
+            shutdown: Some(self.0.shutdown.clone()),
+            deadline: deadline.and_then(|after| Instant::now().checked_add(after)),
+        }
+    }
+
+    /// Does something of this engine on the caller's thread: what it logs goes where the engine's own lines go, and
+    /// [`Engine::shutdown_within`] waits for it.
+    pub(crate) fn within<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _guest = self.0.crew.guest();
+        self.0.log.within(body)
     }
 
     /// The manifest's load options under those that were asked for; the thread grant where nobody said otherwise.
@@ -698,6 +865,8 @@ pub struct ModelEntry {
     pub size: u64,
     /// Licence of the weights.
     pub license: String,
+    /// Whether a pull needs somebody to accept the licence.
+    pub restricted: bool,
     /// The manifest file.
     pub manifest: PathBuf,
     /// What is wrong with the manifest, if something is.
@@ -713,6 +882,7 @@ impl ModelEntry {
             state: State::Missing,
             size: 0,
             license: String::new(),
+            restricted: false,
             manifest: entry.path.clone(),
             problem: None,
         };
@@ -723,10 +893,19 @@ impl ModelEntry {
                 state: store.state(manifest),
                 size: manifest.files.iter().map(|file| file.size).sum(),
                 license: manifest.license.clone(),
+                restricted: manifest.restricted,
                 ..empty
             },
-            Err(error) => Self { problem: Some(Error::new(ErrorKind::Manifest, error.to_string())), ..empty },
+            Err(error) => Self { problem: Some(problem(error)), ..empty },
         }
+    }
+}
+
+/// Why a manifest cannot be used. One that cannot be read is no better than one that is wrong.
+fn problem(error: &tenon_store::Error) -> Error {
+    match error.kind() {
+        tenon_store::ErrorKind::Signature { .. } => error.clone().into(),
+        _ => Error::new(ErrorKind::Manifest, error.to_string()),
     }
 }
 

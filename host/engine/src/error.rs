@@ -249,6 +249,25 @@ impl From<tenon_store::Error> for Error {
             Kind::HashMismatch { path, expected, actual } => (ErrorKind::HashMismatch, differs(path, expected, actual)),
             Kind::Changed { path } => (ErrorKind::HashMismatch, vec![("file", path.display().to_string())]),
             Kind::UnsafePath { path, .. } => (ErrorKind::InvalidArgument, vec![("file", path.display().to_string())]),
+            Kind::Restricted { model, license, .. } => {
+                (ErrorKind::InvalidArgument, vec![("model", model.clone()), ("license", license.clone())])
+            }
+            Kind::NoSpace { path, .. } | Kind::NotWritable { path, .. } => {
+                (ErrorKind::Io, vec![("file", path.display().to_string())])
+            }
+            Kind::Name { name, .. } => (ErrorKind::InvalidArgument, vec![("model", name.clone())]),
+            Kind::NoReference { name, .. } => (ErrorKind::NotFound, vec![("model", name.clone())]),
+            Kind::BrokenReference { path, .. } => (ErrorKind::Manifest, vec![("file", path.display().to_string())]),
+            Kind::Import { path, .. } => (ErrorKind::InvalidArgument, vec![("file", path.display().to_string())]),
+            Kind::Signature { path, .. } => (ErrorKind::HashMismatch, vec![("file", path.display().to_string())]),
+            Kind::Bundle { path, .. } => (ErrorKind::HashMismatch, vec![("file", path.display().to_string())]),
+            Kind::Exists { path, .. } => (ErrorKind::InvalidArgument, vec![("file", path.display().to_string())]),
+            Kind::NotPinned { lock, differs: None, .. } => {
+                (ErrorKind::HashMismatch, vec![("file", lock.display().to_string())])
+            }
+            Kind::NotPinned { lock, differs: Some((pinned, found)), .. } => {
+                (ErrorKind::HashMismatch, differs(lock, pinned, found))
+            }
             Kind::Cancelled => (ErrorKind::Cancelled, Vec::new()),
             Kind::Io { path, source, .. } => (io_kind(source), vec![("file", path.display().to_string())]),
             _ => (ErrorKind::Io, Vec::new()),

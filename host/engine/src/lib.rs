@@ -33,8 +33,11 @@ mod engine;
 mod error;
 mod feed;
 mod log;
+mod memory;
 mod model;
+mod offline;
 mod plugin;
+mod pull;
 mod request;
 mod run;
 mod session;
@@ -47,9 +50,12 @@ pub use cancel::CancelToken;
 pub use engine::{Backend, Engine, EngineBuilder, FileReport, ModelEntry, PluginEntry, VerifyReport, x86_level};
 pub use error::{EXIT_SOME_FAILED, Error, ErrorKind, Result};
 pub use feed::LiveInput;
+pub use memory::{DeviceFit, Estimate, Memory, MemoryCheck, estimate_of_manifest};
 pub use model::{Load, LoadProgress, Model};
+pub use offline::{BundleImport, BundleReport};
 pub use plugin::load::shutdown_plugins;
 pub use plugin::sidecar::seal;
+pub use pull::{Pull, PullEvent, PullReport, PulledFile};
 pub use request::{AudioSource, Input, OnceReader, Request};
 pub use session::{Session, SessionCanceller};
 pub use stream::Stream;
@@ -57,10 +63,12 @@ pub use threads::Machine;
 
 pub use tenon_abi::PluginEntry as EntryFunction;
 pub use tenon_audio as audio;
+pub use tenon_pull as fetch;
 pub use tenon_store::{
-    Catalog, Diagnostic, Digest, Environment, How, Locations, Manifest, ManifestFile, State, VerifiedFile, VerifyMode,
+    Catalog, Config, Diagnostic, Digest, Environment, How, Locations, LockFile, Manifest, ManifestFile, Require,
+    Signature, State, Trust, VerifiedFile, VerifyMode, bundle,
 };
 pub use tenon_tasks::{
-    AudioFormat, Description, Device, FinishReason, Finished, Language, Message, Note, Options, Role, Schema, Segment,
-    TaskDescription, Token, Usage, Word, task,
+    AudioFormat, Description, Device, DeviceEstimate, FinishReason, Finished, Language, MemoryEstimate, MemoryParts,
+    Message, Note, Options, Role, Schema, Segment, TaskDescription, Token, Usage, Word, task,
 };

@@ -6,6 +6,7 @@ use crate::crew::Crew;
 use crate::engine::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
+use crate::memory::MemoryCheck;
 use crate::plugin::call::on_big_stack;
 use crate::plugin::{OpenModel, Plugin};
 use crate::session::Session;
@@ -35,6 +36,7 @@ pub struct Load {
     pub(crate) progress: Option<Hears>,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) memory: Option<MemoryCheck>,
 }
 
 /// What hears how far a load is.
@@ -93,6 +95,13 @@ impl Load {
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {
         self.deadline = Some(after);
+        self
+    }
+
+    /// Whether a model that does not fit into memory is refused; by default as the engine was told.
+    #[must_use]
+    pub fn memory(mut self, check: MemoryCheck) -> Self {
+        self.memory = Some(check);
         self
     }
 }

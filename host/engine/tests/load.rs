@@ -54,10 +54,10 @@ fn a_library_without_a_sidecar_is_no_plugin() {
 fn a_sidecar_that_cannot_be_true_is_refused_before_the_library_is_opened() {
     let wrong = [
         (
-            "abi = \"1.0\"",
+            "abi = \"1.1\"",
             "abi = \"2.0\"",
             ErrorKind::AbiMismatch,
-            "was built for plugin contract 2.0, and this host speaks 1.0",
+            "was built for plugin contract 2.0, and this host speaks 1.1",
         ),
         ("cpu = \"any\"", "cpu = \"native:hyperspace\"", ErrorKind::Plugin, "and this one lacks hyperspace"),
         (
@@ -105,7 +105,7 @@ fn what_a_plugin_does_wrong_at_load_is_an_error_and_not_the_end() {
         ("entry-panic", "panic", ""),
         ("entry-unknown-status", "plugin", "status 4711"),
         ("entry-null-out", "plugin", "hands out a root that is NULL"),
-        ("wrong-major", "abi-mismatch", "contract 2.0"),
+        ("wrong-major", "abi-mismatch", "contract 2.1"),
         ("short-plugin", "plugin", "hands out a root of 8 bytes"),
         ("long-plugin", "plugin", "hands out a root of 4096 bytes"),
         ("null-id", "plugin", "and it is \"\""),
@@ -118,6 +118,8 @@ fn what_a_plugin_does_wrong_at_load_is_an_error_and_not_the_end() {
         ("describe-nothing", "plugin", "describes itself 0 times"),
         ("describe-no-json", "plugin", "a description that cannot be read"),
         ("describe-panic", "panic", ""),
+        ("short-memory", "plugin", "has a tenon.memory/1 of 8 bytes"),
+        ("null-estimate", "plugin", "lacks the function estimate of tenon.memory/1"),
     ];
     let home = Home::with_faulty();
     for (fault, kind, says) in faults {

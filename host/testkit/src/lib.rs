@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod lines;
+mod server;
 mod tools;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use tenon::{Digest, Engine, EngineBuilder, Load, Model, Session};
 
 pub use lines::Lines;
+pub use server::Server;
 pub use tools::{installed, skip};
 
 /// A plugin that was built and is not sealed yet.
@@ -58,7 +60,7 @@ pub fn cpp_example() -> Option<Built> {
 /// The C library, whose name for the dynamic linker is another: see [`soname`].
 pub fn libtenon() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| cargo_build(&["tenon-capi"])["tenon"].clone()).clone()
+    LIBRARY.get_or_init(|| libraries(&["tenon-capi"], &["tenon"])["tenon"].clone()).clone()
 }
 
 /// The file name that programs linked with [`libtenon`] look for.
@@ -69,9 +71,26 @@ pub fn soname() -> String {
 
 fn cargo_plugin(id: &str) -> Built {
     static LIBRARIES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
-    let libraries = LIBRARIES.get_or_init(|| cargo_build(&["tenon-echo", "tenon-faulty"]));
+    let libraries =
+        LIBRARIES.get_or_init(|| libraries(&["tenon-echo", "tenon-faulty"], &["tenon_echo", "tenon_faulty"]));
     let library = libraries[&format!("tenon_{id}")].clone();
     Built { library, template: workspace().join(format!("plugins/{id}/{id}.plugin.toml")) }
+}
+
+/// The libraries of packages, by the names of their targets: from the folder where `cargo xtask test` has built them
+/// together with the tests, or built now.
+fn libraries(packages: &[&str], targets: &[&str]) -> HashMap<String, PathBuf> {
+    let Some(folder) = std::env::var_os("TENON_TEST_LIBRARIES").map(PathBuf::from) else {
+        return cargo_build(packages);
+    };
+    let file = |target: &str| {
+        let name = format!("{}{target}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        folder.join(name)
+    };
+    let found = targets.iter().map(|target| (target.to_string(), file(target)));
+    found
+        .inspect(|(_, path)| assert!(path.is_file(), "{} is missing: cargo xtask test builds it", path.display()))
+        .collect()
 }
 
 /// Builds packages and gives the library of each `cdylib` by the name of its target.

@@ -89,6 +89,21 @@ pub(super) fn describe(plugin: &Plugin, call: Call) -> Result<()> {
     call.end(returned, plugin.id())
 }
 
+/// Asks how much memory a model will need; the answer goes to the sink of `call`, which carries the load options.
+/// `None` when the plugin has no way to ask. Must run on a stack of [`STACK`].
+pub(crate) fn estimate(plugin: &Plugin, files: &[VerifiedFile], call: Call) -> Option<Result<()>> {
+    let estimate = plugin.estimate()?;
+    let paths: Result<Vec<String>> = files.iter().map(path_text).collect();
+    Some(paths.and_then(|paths| {
+        let table: Vec<abi::File> = files.iter().zip(&paths).map(|(file, path)| file_of(file, path)).collect();
+        let call = call.enter();
+        // SAFETY: the function comes from a table that was checked; files, texts and the document live until it
+        // returns.
+        let returned = unsafe { estimate(call.as_ptr(), table.as_ptr(), table.len() as u32, str_of(call.document())) };
+        call.end(returned, plugin.id())
+    }))
+}
+
 impl OpenModel {
     /// Opens a model from verified files. `call` carries the load options. Must run on a stack of [`STACK`].
     pub(crate) fn open(plugin: &Arc<Plugin>, files: &[VerifiedFile], call: Call) -> Result<Self> {

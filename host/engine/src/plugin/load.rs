@@ -47,6 +47,9 @@ pub(super) struct Vtable {
     ) -> Status,
 }
 
+/// Estimates the memory of a model: the one function of `tenon.memory/1`.
+pub(super) type EstimateFunction = unsafe extern "C" fn(*mut abi::Call, *const abi::File, u32, abi::Str) -> Status;
+
 impl Vtable {
     /// The error is the name of the function that is missing.
     fn of(backend: &abi::Backend) -> std::result::Result<Self, &'static str> {
@@ -91,6 +94,7 @@ pub(crate) struct Plugin {
     origin: Option<(PathBuf, Digest)>,
     build_info: String,
     vtable: Vtable,
+    estimate: Option<EstimateFunction>,
     shutdown: Option<unsafe extern "C" fn()>,
     description: Description,
     schemas: HashMap<String, Schema>,
@@ -196,6 +200,7 @@ impl Plugin {
         let mut plugin = Self {
             abi: (root.abi_major, root.abi_minor),
             vtable: backend(root, &id)?,
+            estimate: memory(root, &id)?,
             id,
             version,
             origin,
@@ -249,6 +254,11 @@ impl Plugin {
 
     pub(super) fn vtable(&self) -> &Vtable {
         &self.vtable
+    }
+
+    /// The function that estimates memory, where the plugin has one.
+    pub(super) fn estimate(&self) -> Option<EstimateFunction> {
+        self.estimate
     }
 
     pub(super) fn opening(&self) -> &Mutex<()> {
@@ -521,24 +531,42 @@ unsafe fn stamped_size(start: *const c_void, least: usize) -> std::result::Resul
 
 /// Fetches the backend's functions and copies them.
 fn backend(root: &abi::Plugin, id: &str) -> Result<Vtable> {
-    let broken = |does: String| Error::new(ErrorKind::Plugin, format!("plugin \"{id}\" {does}"));
     let name = abi::BACKEND_INTERFACE;
-    let get_interface = root.get_interface.ok_or_else(|| broken("lacks the function get_interface".to_owned()))?;
-    let c_name = CString::new(name).map_err(|_| broken("cannot be asked for its backend".to_owned()))?;
-    // SAFETY: the function comes from a root that was checked and copied; the name is NUL-terminated.
-    let backend = unsafe { get_interface(c_name.as_ptr()) };
-    if backend.is_null() {
-        return Err(broken(format!("does not provide {name}")));
-    }
-    let wanted = size_of::<abi::Backend>();
-    // SAFETY: by the contract the interface is static memory that begins with its own size.
-    let size = unsafe { stamped_size(backend, 4) }.map_err(|does| broken(format!("has a {name} {does}")))?;
-    if size != wanted {
-        return Err(broken(format!("has a {name} of {size} bytes; it has {wanted}")));
-    }
+    let table = interface(root, id, name, size_of::<abi::Backend>())?;
+    let table = table.ok_or_else(|| broken(id, &format!("does not provide {name}")))?;
     // SAFETY: not NULL, aligned, and as large as it must be.
-    let backend = unsafe { *backend.cast::<abi::Backend>() };
-    Vtable::of(&backend).map_err(|slot| broken(format!("lacks the function {slot} of {name}")))
+    let backend = unsafe { *table.cast::<abi::Backend>() };
+    Vtable::of(&backend).map_err(|slot| broken(id, &format!("lacks the function {slot} of {name}")))
+}
+
+/// Fetches the function that estimates memory, where the plugin has one.
+fn memory(root: &abi::Plugin, id: &str) -> Result<Option<EstimateFunction>> {
+    let name = abi::MEMORY_INTERFACE;
+    let Some(table) = interface(root, id, name, size_of::<abi::Memory>())? else { return Ok(None) };
+    // SAFETY: not NULL, aligned, and as large as it must be.
+    let memory = unsafe { *table.cast::<abi::Memory>() };
+    memory.estimate.map(Some).ok_or_else(|| broken(id, &format!("lacks the function estimate of {name}")))
+}
+
+/// A table of the plugin by the name of its interface, of the size that it must have; `None` where it has none.
+fn interface(root: &abi::Plugin, id: &str, name: &str, wanted: usize) -> Result<Option<*const c_void>> {
+    let get_interface = root.get_interface.ok_or_else(|| broken(id, "lacks the function get_interface"))?;
+    let c_name = CString::new(name).map_err(|_| broken(id, &format!("cannot be asked for {name}")))?;
+    // SAFETY: the function comes from a root that was checked and copied; the name is NUL-terminated.
+    let table = unsafe { get_interface(c_name.as_ptr()) };
+    if table.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: by the contract the interface is static memory that begins with its own size.
+    let size = unsafe { stamped_size(table, 4) }.map_err(|does| broken(id, &format!("has a {name} {does}")))?;
+    match size == wanted {
+        true => Ok(Some(table)),
+        false => Err(broken(id, &format!("has a {name} of {size} bytes; it has {wanted}"))),
+    }
+}
+
+fn broken(id: &str, does: &str) -> Error {
+    Error::new(ErrorKind::Plugin, format!("plugin \"{id}\" {does}"))
 }
 
 /// A NUL-terminated text of the plugin, made valid and not longer than [`LONGEST_NAME`].

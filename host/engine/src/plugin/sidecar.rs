@@ -49,6 +49,11 @@ impl Sidecar {
         Self::parse(&read_text(path)?, path)
     }
 
+    /// The contract that it was built for, as it says it.
+    pub(crate) fn abi_text(&self) -> String {
+        format!("{}.{}", self.abi.0, self.abi.1)
+    }
+
     /// Reads the text of a sidecar that lies at `path`.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let table = Table::parse(text, path, KEYS)?;
@@ -165,7 +170,8 @@ fn is_plain_name(name: &str) -> bool {
     plain && !name.contains(['/', '\\', ':', '\0'])
 }
 
-fn parse_abi(text: &str) -> std::result::Result<(u16, u16), String> {
+/// Reads `1.0`.
+pub(crate) fn parse_abi(text: &str) -> std::result::Result<(u16, u16), String> {
     let (major, minor) = text.split_once('.').ok_or_else(|| format!("\"{text}\" must be like \"1.0\""))?;
     let number = |digits: &str| digits.parse::<u16>().map_err(|_| format!("\"{text}\" must be like \"1.0\""));
     Ok((number(major)?, number(minor)?))
