@@ -33,6 +33,9 @@ pub struct Globals {
     /// Folder of model files, searched before the standard ones; may be repeated
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub models: Vec<PathBuf>,
+    /// Folder of the store, instead of $TENON_STORE or the standard one
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub store: Option<PathBuf>,
     /// When model files are hashed
     #[arg(
         long,
@@ -43,10 +46,18 @@ pub struct Globals {
         default_value = "cached"
     )]
     pub verify: Verify,
+    /// Load nothing but what this lock file pins [default: tenon.lock in the current folder]
+    #[arg(long, global = true, value_name = "FILE", env = "TENON_LOCKED", hide_env_values = true,
+          num_args = 0..=1, require_equals = true, default_missing_value = LOCK_FILE, value_hint = ValueHint::FilePath)]
+    pub locked: Option<PathBuf>,
     /// Most threads that a request computes with [default: physical cores, within the limits of the cgroup]
     #[arg(short, long, global = true, value_name = "N", env = "TENON_THREADS", hide_env_values = true,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Load models that do not fit into memory, too
+    #[arg(long, global = true, env = "TENON_IGNORE_MEMORY", hide_env_values = true,
+          value_parser = clap::builder::FalseyValueParser::new())]
+    pub ignore_memory: bool,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter such as `tenon=debug`
     #[arg(long, global = true, value_name = "LEVEL", env = "TENON_LOG", hide_env_values = true)]
     pub log: Option<String>,
@@ -70,6 +81,9 @@ pub struct Globals {
     )]
     pub progress: Mode,
 }
+
+/// Where a lock file lies unless something else is said.
+pub const LOCK_FILE: &str = "tenon.lock";
 
 /// When model files are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,8 +120,25 @@ pub enum Command {
     List(List),
     /// Show what is known about a model
     Show(Show),
-    /// Check the files of models against their digests
+    /// Find models in the catalogue, by name, task, licence, language
+    Search(Search),
+    /// Fetch models into the store, every byte verified
+    Pull(Pull),
+    /// Say how much memory a model needs, and whether it fits now
+    Estimate(EstimateArgs),
+    /// Check the files of models against their digests, and repair them
     Verify(VerifyArgs),
+    /// Make a model of a file that is here already
+    Import(Import),
+    /// Remove models from the store, with the files that only they need
+    Rm(Rm),
+    /// Remove from the store what no model needs
+    Gc(Gc),
+    /// Carry models and plugins to machines that are never online
+    #[command(subcommand)]
+    Bundle(BundleCommand),
+    /// Pin models and plugins by their digests, or check what is pinned
+    Lock(Lock),
     /// Look at, check, make and seal plugins
     #[command(subcommand)]
     Plugin(Plugin),
@@ -308,6 +339,106 @@ pub struct Show {
     pub model: String,
 }
 
+/// Arguments of `tenon estimate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The model is not loaded: its backend reads the heads of its files. WEIGHTS and parts of OTHER are there once,\n\
+    the rest for each session. RESERVE is what is left to other programs."
+)]
+pub struct EstimateArgs {
+    /// Model to estimate
+    #[arg(value_name = "NAME")]
+    pub model: String,
+    /// Option of loading it, by its name, such as context_size=8192; may be repeated
+    #[arg(short, long = "option", value_name = "KEY=VALUE")]
+    pub option: Vec<String>,
+    /// Sessions that run on it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub sessions: u64,
+}
+
+/// Arguments of `tenon search`.
+#[derive(Debug, Args)]
+#[command(after_help = "MEMORY is a rough figure from sizes alone; `tenon estimate NAME` asks the backend.\n\
+    Nothing here uses the network.")]
+pub struct Search {
+    /// Words that must all be in name, description, task, licence or languages [default: every model]
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+    /// Only models for this task
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Only models that fit into this machine's memory as it is now
+    #[arg(long)]
+    pub fits: bool,
+}
+
+/// Arguments of `tenon pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "WHAT is the name of a model that `tenon search` finds; a manifest file (./NAME.toml); \
+    hf:ORG/REPO[@REVISION][:FILE or QUANT]; or an address with --sha256.\n\
+    A pull that ends early is no loss: the next one goes on at the byte where it stopped.")]
+pub struct Pull {
+    /// What to fetch
+    #[arg(value_name = "WHAT", required_unless_present = "all_missing")]
+    pub what: Vec<String>,
+    /// Every model of yours whose files are not all here: those that were pulled before or whose pull broke off, and
+    /// those of the manifest folders that you named
+    #[arg(long, conflicts_with = "what")]
+    pub all_missing: bool,
+    /// Do not ask before fetching a lot
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Accept licences for research or non-commercial use only
+    #[arg(long)]
+    pub accept_license: bool,
+    /// Leave out files that the model loads without
+    #[arg(long)]
+    pub no_optional: bool,
+    /// Open no connection: what is not here is an error
+    #[arg(long, env = "TENON_OFFLINE", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+    /// Most bytes per second, such as 10M
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub rate_limit: Option<u64>,
+    /// Connections for one large file, where the server allows several
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub connections: Option<u8>,
+    /// Take files of huggingface.co from this mirror
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Name of the model, for hf: and addresses [default: that of the file]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// SHA-256 of the file at the address
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<tenon::Digest>,
+    /// What the model does, for hf: and addresses
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Backend that runs it, for hf: and addresses
+    #[arg(long, value_name = "ID")]
+    pub backend: Option<String>,
+    /// Licence of the weights, for hf: and addresses
+    #[arg(long, value_name = "SPDX")]
+    pub license: Option<String>,
+}
+
+/// `10M`: bytes per second, in decimal units.
+fn rate(text: &str) -> Result<u64, String> {
+    let wanted = || "this must be a number of bytes per second above 0, such as 500K, 10M or 1.5G".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "K" | "KB" => 1e3,
+        "M" | "MB" => 1e6,
+        "G" | "GB" => 1e9,
+        _ => return Err(wanted()),
+    };
+    let bytes = digits.parse::<f64>().map_err(|_| wanted())? * factor;
+    if (1.0..=1e15).contains(&bytes) { Ok(bytes as u64) } else { Err(wanted()) }
+}
+
 /// Arguments of `tenon verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -317,6 +448,134 @@ pub struct VerifyArgs {
     /// Every model whose files are here
     #[arg(short, long, conflicts_with = "names")]
     pub all: bool,
+    /// Fetch what is corrupt or missing; of a file whose manifest names its chunks, only the broken ones
+    #[arg(long)]
+    pub repair: bool,
+    /// Open no connection: what is corrupt is taken out of use and not fetched
+    #[arg(long, env = "TENON_OFFLINE", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+}
+
+/// Arguments of `tenon import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A file that a manifest of the catalogue names by its SHA-256 belongs to that model, and nothing \
+    else need be said.\nOf a split GGUF (…-00001-of-00003.gguf) the first part brings the others.\n\
+    Without a flag the file is cloned, which takes no space; where that cannot be, say what you want instead."
+)]
+pub struct Import {
+    /// The file
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Name of the model [default: that of the file]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What the model does: transcribe, chat, generate, embed
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Backend that runs it [default: the one for files of this format]
+    #[arg(long, value_name = "ID")]
+    pub backend: Option<String>,
+    /// Licence of the weights
+    #[arg(long, value_name = "SPDX")]
+    pub license: Option<String>,
+    /// Copy it into the store where it cannot be cloned
+    #[arg(long, conflicts_with_all = ["hard_link", "link"])]
+    pub copy: bool,
+    /// Give it another name in the store: no copy, and who writes to one writes to both
+    #[arg(long, conflicts_with = "link")]
+    pub hard_link: bool,
+    /// Leave it where it is, and remember where
+    #[arg(long)]
+    pub link: bool,
+}
+
+/// Arguments of `tenon rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Models to remove
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+}
+
+/// Arguments of `tenon gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "What a running pull or import works on stays.")]
+pub struct Gc {
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Also what pulls that broke off would go on with [default: only if nobody has for two weeks]
+    #[arg(long)]
+    pub parts: bool,
+}
+
+/// Commands of `tenon bundle`.
+#[derive(Debug, Subcommand)]
+pub enum BundleCommand {
+    /// Write models, and the plugins that run them, into one file
+    Export(BundleExport),
+    /// Take models and plugins of a bundle into the store
+    Import(BundleImport),
+    /// Show what a bundle holds, and under which licences
+    Show {
+        /// The bundle; `-` is standard input
+        #[arg(value_name = "BUNDLE", value_hint = ValueHint::FilePath)]
+        bundle: PathBuf,
+    },
+}
+
+/// Arguments of `tenon bundle export`.
+#[derive(Debug, Args)]
+pub struct BundleExport {
+    /// Models to carry
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// File to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Models alone: for machines that have the plugins, or need others
+    #[arg(long)]
+    pub no_plugins: bool,
+}
+
+/// Arguments of `tenon bundle import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A bundle that is not whole, or whose plugins cannot run here, is refused before anything of it \
+    can be seen."
+)]
+pub struct BundleImport {
+    /// The bundle; `-` is standard input
+    #[arg(value_name = "BUNDLE", value_hint = ValueHint::FilePath)]
+    pub bundle: PathBuf,
+    /// Models alone
+    #[arg(long)]
+    pub no_plugins: bool,
+    /// Accept licences for research or non-commercial use only
+    #[arg(long)]
+    pub accept_license: bool,
+    /// Put its plugins in the place of others of the same id in the store
+    #[arg(long)]
+    pub replace_plugins: bool,
+    /// Put its manifests in the place of others of the same name in the store
+    #[arg(long)]
+    pub replace_models: bool,
+}
+
+/// Arguments of `tenon lock`.
+#[derive(Debug, Args)]
+#[command(after_help = "`tenon --locked COMMAND` then refuses every model and plugin that is not pinned.")]
+pub struct Lock {
+    /// Models to pin, with the plugins that run them [default: every model whose files are here]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The lock file
+    #[arg(short, long, value_name = "FILE", default_value = LOCK_FILE, value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Write nothing; say what differs from the lock file
+    #[arg(long, conflicts_with = "names")]
+    pub check: bool,
 }
 
 /// Commands of `tenon plugin`.
@@ -430,6 +689,9 @@ pub struct ManifestNew {
     /// Page where the file can be had; once for each file, in their order
     #[arg(long, value_name = "URL")]
     pub url: Vec<String>,
+    /// Digests of the chunks of each file too: then a repair fetches only what is broken
+    #[arg(long)]
+    pub chunks: bool,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
@@ -528,6 +790,16 @@ mod tests {
         let cli = Cli::command();
         let globals = cli.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.get_id().to_string());
         visit(&cli, &globals.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rates_are_bytes_in_decimal_units() {
+        assert_eq!(rate("500"), Ok(500));
+        assert_eq!(rate("1.5k"), Ok(1500));
+        assert_eq!((rate("10M"), rate("2GB")), (Ok(10_000_000), Ok(2_000_000_000)));
+        for bad in ["", "0", "-1", "M", "10Q", "inf", "NaN", "1e99"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ fn own_tokens(parser: &Command, args: &[OsString]) -> Vec<OsString> {
         };
         let Some(flag) = parser.get_arguments().find(|flag| spelled(flag)) else { continue };
         own.push(arg.clone());
-        if flag.get_action().takes_values() && !text.contains('=') && is_whole(&text) {
+        let in_the_next = flag.get_action().takes_values() && !flag.is_require_equals_set();
+        if in_the_next && !text.contains('=') && is_whole(&text) {
             own.extend(rest.next().cloned());
         }
     }
@@ -158,6 +159,14 @@ mod tests {
         assert!(globals.json && !globals.quiet);
         assert_eq!(globals.verify, crate::args::Verify::Never);
         assert_eq!(globals.manifests, [std::path::Path::new("a"), std::path::Path::new("b")]);
+    }
+
+    #[test]
+    fn the_lock_file_is_named_behind_an_equals_sign_and_nowhere_else() {
+        let locked = |line: &str| globals(&args(line)).unwrap().locked;
+        assert_eq!(locked("tenon --locked list").unwrap(), std::path::Path::new("tenon.lock"));
+        assert_eq!(locked("tenon run m --locked=a.lock hi").unwrap(), std::path::Path::new("a.lock"));
+        assert_eq!(locked("tenon list"), None);
     }
 
     #[test]

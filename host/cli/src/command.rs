@@ -1,17 +1,25 @@
 //! One module per command.
 
 pub mod bench;
+pub mod bundle;
 pub mod chat;
 pub mod completions;
 pub mod demo;
 pub mod devices;
 pub mod doctor;
 pub mod embed;
+pub mod estimate;
+pub mod gc;
+pub mod import;
 pub mod list;
+pub mod lock;
 pub mod man;
 pub mod manifest;
 pub mod plugin;
+pub mod pull;
+pub mod rm;
 pub mod run;
+pub mod search;
 pub mod show;
 pub mod transcribe;
 pub mod verify;
@@ -41,7 +49,15 @@ pub fn run(context: &Context, command: Command, matches: &ArgMatches, flags: Opt
         }
         Command::List(args) => list::run(context, &args),
         Command::Show(args) => show::run(context, &args),
+        Command::Search(args) => search::run(context, &args),
+        Command::Pull(args) => pull::run(context, &args),
+        Command::Estimate(args) => estimate::run(context, &args),
         Command::Verify(args) => verify::run(context, &args),
+        Command::Import(args) => import::run(context, &args),
+        Command::Rm(args) => rm::run(context, &args),
+        Command::Gc(args) => gc::run(context, &args),
+        Command::Bundle(command) => bundle::run(context, &command),
+        Command::Lock(args) => lock::run(context, &args),
         Command::Plugin(command) => plugin::run(context, &command),
         Command::Manifest(command) => manifest::run(context, &command),
         Command::Devices => devices::run(context),

@@ -7,7 +7,8 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::progress::{Mode, Step};
 use std::cell::OnceCell;
-use tenon::{Engine, ErrorKind, Load, LoadProgress, Model, ModelEntry, State};
+use std::path::Path;
+use tenon::{Engine, ErrorKind, Load, LoadProgress, LockFile, MemoryCheck, Model, ModelEntry, State};
 
 /// What every command needs.
 pub struct Context {
@@ -50,8 +51,17 @@ impl Context {
         for folder in &self.globals.models {
             builder = builder.models_dir(folder);
         }
+        if let Some(store) = &self.globals.store {
+            builder = builder.store_dir(store);
+        }
+        if let Some(lock) = &self.globals.locked {
+            builder = builder.locked(read_lock(lock)?);
+        }
         if let Some(threads) = self.globals.threads {
             builder = builder.threads(threads.into());
+        }
+        if self.globals.ignore_memory {
+            builder = builder.memory(MemoryCheck::Ignore);
         }
         Ok(builder.standard_places().build()?)
     }
@@ -105,7 +115,7 @@ impl Context {
             [name] => Ok((*name).to_owned()),
             [] => Err(Failure::new(
                 ErrorKind::NotFound,
-                format!("no model for {} is present; `tenon list --all` shows what can be had", tasks[0]),
+                format!("no model for {0} is present; `tenon search --task {0}` shows what can be had", tasks[0]),
             )),
             names => Err(Failure::usage(format!(
                 "several models for {} are present: name one with -m: {}",
@@ -114,4 +124,13 @@ impl Context {
             ))),
         }
     }
+}
+
+/// The lock file at this path.
+pub fn read_lock(path: &Path) -> Outcome<LockFile> {
+    if path.exists() {
+        return LockFile::read(path).map_err(|error| tenon::Error::from(error).into());
+    }
+    let message = format!("there is no lock file {}: `tenon lock` writes one", path.display());
+    Err(Failure::new(ErrorKind::NotFound, message))
 }

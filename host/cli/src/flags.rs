@@ -92,7 +92,8 @@ impl Flags {
     }
 }
 
-fn split(pair: &str) -> Outcome<(String, &str)> {
+/// The key and the text of `key=value`.
+pub fn split(pair: &str) -> Outcome<(String, &str)> {
     match pair.split_once('=') {
         Some((key, text)) if !key.trim().is_empty() => Ok((key.trim().replace('-', "_"), text)),
         _ => Err(Failure::usage(format!("\"{pair}\" is no option: write -o KEY=VALUE, such as -o temperature=0"))),

@@ -47,6 +47,7 @@ impl Findings {
             .filter_map(|plugin| Some(format!("plugin {}: {}", plugin.id, plugin.problem.as_ref()?.message())))
             .collect();
         problems.extend(models.iter().filter_map(|model| problem(model, &plugins)));
+        problems.extend(broken_references(engine, &models));
         Self { machine: Machine::look(), plugins, models, problems }
     }
 
@@ -141,13 +142,29 @@ fn problem(model: &ModelEntry, plugins: &[PluginEntry]) -> Option<String> {
     }
 }
 
-fn locations(engine: &Engine) -> [(&'static str, Vec<PathBuf>); 5] {
+/// References that cannot be read and that a good manifest hides: they keep `tenon gc` from its work.
+fn broken_references(engine: &Engine, models: &[ModelEntry]) -> Vec<String> {
+    match engine.store().references() {
+        Ok(references) => references
+            .iter()
+            .filter(|entry| entry.manifest.is_err() && models.iter().all(|model| model.manifest != entry.path))
+            .map(|entry| {
+                format!("reference {} cannot be read: mend it, or `tenon rm {}`", entry.path.display(), entry.name)
+            })
+            .collect(),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+fn locations(engine: &Engine) -> [(&'static str, Vec<PathBuf>); 7] {
     let locations = engine.locations();
     [
         ("manifests", locations.manifests.clone()),
         ("plugins", locations.plugins.clone()),
         ("models", locations.models.clone()),
         ("store", vec![locations.store.clone()]),
+        ("shared", locations.stores.clone()),
+        ("hub", vec![locations.hub.clone()]),
         ("state", vec![locations.state.clone()]),
     ]
 }

@@ -53,14 +53,28 @@ fn remarks(context: &Context, entries: &[ModelEntry]) {
         match (&entry.problem, entry.state) {
             (Some(problem), _) => context.out.warn(problem.message()),
             (None, State::Corrupt) => {
-                context.out.warn(&format!("{0} is corrupt; `tenon verify {0}` says what is wrong", entry.name));
+                let name = &entry.name;
+                context.out.warn(&format!(
+                    "{name} is corrupt; `tenon verify {name}` says what is wrong, `tenon pull {name}` mends it"
+                ));
             }
             _ => {}
         }
     }
-    if entries.is_empty() {
-        context.out.remark("no model is present; `tenon list --all` shows what can be had");
+    let missing: Vec<&str> =
+        entries.iter().filter(|entry| is_missing(entry)).map(|entry| entry.name.as_str()).collect();
+    match missing.as_slice() {
+        [] => {}
+        [name] => context.out.remark(&format!("`tenon pull {name}` gets the missing one")),
+        _ => context.out.remark("`tenon pull NAME` gets a missing one"),
     }
+    if entries.is_empty() {
+        context.out.remark("no model is present; `tenon search` shows what can be had, `tenon pull NAME` gets it");
+    }
+}
+
+fn is_missing(entry: &ModelEntry) -> bool {
+    entry.problem.is_none() && entry.state == State::Missing
 }
 
 /// One model of `tenon list --json`.
@@ -73,6 +87,7 @@ fn to_json(engine: &Engine, entry: &ModelEntry) -> Value {
         "size": entry.size,
         "id": id(engine, entry),
         "license": entry.license,
+        "restricted": entry.restricted,
         "manifest": entry.manifest,
         "problem": entry.problem.as_ref().map(|problem| problem.message().to_owned()),
     })

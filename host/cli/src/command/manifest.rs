@@ -3,11 +3,13 @@
 use crate::args::{ManifestCommand, ManifestNew};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use serde::Serialize;
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Seek;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tenon::{Diagnostic, ErrorKind, Manifest};
+use tenon_store::{Chunks, ManifestFile};
 
 /// Runs the command.
 pub fn run(context: &Context, command: &ManifestCommand) -> Outcome {
@@ -97,37 +99,15 @@ fn to_json(checked: &Checked) -> Value {
     })
 }
 
-/// A manifest as it is written; the order of the fields is that of the file.
-#[derive(Serialize)]
-struct Draft<'a> {
-    name: &'a str,
-    task: &'a str,
-    backend: &'a str,
-    license: &'a str,
-    file: Vec<DraftFile>,
-}
-
-#[derive(Serialize)]
-struct DraftFile {
-    role: String,
-    name: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    url: Vec<String>,
-    sha256: String,
-    size: u64,
-}
-
 fn new(context: &Context, args: &ManifestNew) -> Outcome {
     if args.url.len() > args.files.len() {
         return Err(Failure::usage("--url is given more often than there are files"));
     }
-    let mut files = Vec::new();
+    let mut draft = Manifest::new(&args.name, &args.task, &args.backend, &args.license);
     for (index, file) in args.files.iter().enumerate() {
-        files.push(draft_file(context, file, args.url.get(index))?);
+        draft.files.push(draft_file(context, file, args.url.get(index), args.chunks)?);
     }
-    let draft =
-        Draft { name: &args.name, task: &args.task, backend: &args.backend, license: &args.license, file: files };
-    let text = toml::to_string(&draft).map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))?;
+    let text = draft.to_toml();
     // What this command writes is checked as what a person writes.
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.toml", args.name)));
     if let Err(diagnostics) = Manifest::parse(&text, &path) {
@@ -136,14 +116,33 @@ fn new(context: &Context, args: &ManifestNew) -> Outcome {
     }
     match &args.output {
         Some(path) => write_new(context, path, &text),
-        None if context.out.json => context.out.json(&json!(draft)),
+        None if context.out.json => context.out.json(&draft_to_json(&draft)),
         None => context.out.text(&text),
     }
 }
 
+/// The draft by the keys of a manifest.
+fn draft_to_json(draft: &Manifest) -> Value {
+    let files = draft.files.iter().map(|file| {
+        let mut json = json!({"role": file.role, "name": file.name});
+        if !file.urls.is_empty() {
+            json["url"] = json!(file.urls);
+        }
+        (json["sha256"], json["size"]) = (json!(file.sha256), json!(file.size));
+        if let Some(chunks) = &file.chunks {
+            (json["chunk_size"], json["chunks"]) = (json!(chunks.size()), json!(chunks.digests()));
+        }
+        json
+    });
+    json!({
+        "name": draft.name, "task": draft.task, "backend": draft.backend, "license": draft.license,
+        "file": files.collect::<Vec<_>>(),
+    })
+}
+
 fn write_new(context: &Context, path: &Path, text: &str) -> Outcome {
     let io = |error: &std::io::Error| Failure::io(path.display(), "cannot be written", error);
-    let mut file = std::fs::File::create_new(path).map_err(|error| io(&error))?;
+    let mut file = File::create_new(path).map_err(|error| io(&error))?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| io(&error))?;
     match context.out.json {
         true => context.out.json(&json!({"path": path})),
@@ -151,15 +150,19 @@ fn write_new(context: &Context, path: &Path, text: &str) -> Outcome {
     }
 }
 
-/// `PATH` or `ROLE=PATH`, hashed.
-fn draft_file(context: &Context, argument: &str, url: Option<&String>) -> Outcome<DraftFile> {
+/// `PATH` or `ROLE=PATH`, hashed; with `chunks`, in chunks too.
+fn draft_file(context: &Context, argument: &str, url: Option<&String>, chunks: bool) -> Outcome<ManifestFile> {
     let (role, path) = match argument.split_once('=') {
         Some((role, path)) if !role.contains(['/', '\\', '.']) => (role, Path::new(path)),
         _ => ("model", Path::new(argument)),
     };
-    let io = |error: &std::io::Error| Failure::io(path.display(), "cannot be read", error);
-    let mut file = std::fs::File::open(path).map_err(|error| io(&error))?;
-    let total = file.metadata().map_err(|error| io(&error))?.len();
+    let failure = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::Interrupted => Failure::new(ErrorKind::Cancelled, "cancelled"),
+        _ => Failure::io(path.display(), "cannot be read", &error),
+    };
+    let mut file = File::open(path).map_err(failure)?;
+    let size = file.metadata().map_err(failure)?.len();
+    let total = if chunks { 2 * size } else { size };
     let guard = context.interrupt.guard();
     let token = guard.token();
     let mut step = context.step(format!("hashing {}", path.display()));
@@ -169,15 +172,13 @@ fn draft_file(context: &Context, argument: &str, url: Option<&String>) -> Outcom
         step.bytes(done, total);
         if token.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let hashed = tenon_store::hash_reader(&mut file, &mut hears).map_err(|error| match error.kind() {
-        std::io::ErrorKind::Interrupted => Failure::new(ErrorKind::Cancelled, "cancelled"),
-        _ => io(&error),
-    })?;
-    Ok(DraftFile {
-        role: role.to_owned(),
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        url: url.cloned().into_iter().collect(),
-        sha256: hashed.digest.to_string(),
-        size: hashed.size,
-    })
+    let hashed = tenon_store::hash_reader(&mut file, &mut hears).map_err(failure)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut drafted = ManifestFile::new(role, name, hashed.digest, hashed.size);
+    drafted.urls = url.cloned().into_iter().collect();
+    if chunks {
+        file.rewind().map_err(failure)?;
+        drafted.chunks = Some(Chunks::of(&mut file, Chunks::fitting_size(hashed.size), &mut hears).map_err(failure)?);
+    }
+    Ok(drafted)
 }

@@ -1,12 +1,13 @@
 //! `tenon show`: what is known about a model.
 
 use crate::args::Show;
+use crate::command::bundle::{signature_json, signer};
 use crate::command::list::state_name;
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::{Table, size};
 use serde_json::{Map, Value, json};
-use tenon::{Manifest, ModelEntry};
+use tenon::{Manifest, ModelEntry, State};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Show) -> Outcome {
@@ -45,14 +46,33 @@ fn facts(entry: &ModelEntry, manifest: &Manifest) -> Table {
     add("description", manifest.description.clone().unwrap_or_default());
     add("task", manifest.task.clone());
     add("backend", manifest.backend.clone());
-    add("state", state_name(entry.state).to_owned());
+    add("state", state(entry));
     add("size", size(entry.size));
     add("parameters", manifest.parameters.map(|count| count.to_string()).unwrap_or_default());
     add("languages", manifest.languages.join(" "));
-    add("license", manifest.license.clone());
+    add("license", license(manifest));
     add("homepage", manifest.homepage.clone().unwrap_or_default());
     add("manifest", entry.manifest.display().to_string());
+    add("signed by", signer(manifest.signature()));
     table
+}
+
+/// The state, and what to do about one that is not `present`.
+fn state(entry: &ModelEntry) -> String {
+    let (state, name) = (state_name(entry.state), &entry.name);
+    match entry.state {
+        State::Present => state.to_owned(),
+        State::Missing => format!("{state}; `tenon pull {name}` gets it"),
+        State::Corrupt => format!("{state}; `tenon verify {name}` says what is wrong, `tenon pull {name}` mends it"),
+    }
+}
+
+/// The licence, and whether it has to be accepted.
+fn license(manifest: &Manifest) -> String {
+    match manifest.restricted {
+        true => format!("{}, for research or non-commercial use only", manifest.license),
+        false => manifest.license.clone(),
+    }
 }
 
 fn options<'a>(heading: &str, sets: impl Iterator<Item = (&'a str, &'a tenon::Options)>) -> String {
@@ -90,8 +110,10 @@ fn to_json(entry: &ModelEntry, manifest: &Manifest) -> Value {
         "parameters": manifest.parameters,
         "languages": manifest.languages,
         "license": manifest.license,
+        "restricted": manifest.restricted,
         "homepage": manifest.homepage,
         "manifest": entry.manifest,
+        "signature": signature_json(manifest.signature()),
         "files": files,
         "load": manifest.load,
         "presets": presets,

@@ -1,4 +1,6 @@
-//! `tenon verify`: are the files of models what their manifests say?
+//! `tenon verify`: are the files of models what their manifests say? With `--repair`, they are afterwards.
+
+mod repair;
 
 use crate::args::VerifyArgs;
 use crate::context::Context;
@@ -12,11 +14,19 @@ use tenon::{ErrorKind, How, ModelEntry, State, VerifyMode, VerifyReport};
 pub fn run(context: &Context, args: &VerifyArgs) -> Outcome {
     let mut reports = Vec::new();
     let (names, absent) = names(context, args)?;
+    let mut repaired = Vec::new();
     for name in &names {
-        reports.push(verify(context, name)?);
+        let report = verify(context, name)?;
+        if args.repair && report.error().is_some() {
+            let again = repair(context, args, report)?;
+            repaired.extend(again.error().is_none().then_some(name.as_str()));
+            reports.push(again);
+        } else {
+            reports.push(report);
+        }
     }
     if context.out.json {
-        context.out.json(&Value::Array(reports.iter().map(to_json).collect()))?;
+        context.out.json(&Value::Array(reports.iter().map(|report| to_json(report, &repaired)).collect()))?;
     } else {
         context.out.text(&table(&reports).to_string())?;
     }
@@ -38,12 +48,30 @@ fn names(context: &Context, args: &VerifyArgs) -> Outcome<(Vec<String>, usize)> 
         return Ok((args.names.clone(), 0));
     }
     let models = context.engine()?.models();
-    let (here, away): (Vec<ModelEntry>, Vec<ModelEntry>) =
-        models.into_iter().partition(|entry| entry.problem.is_some() || entry.state != State::Missing);
+    let pulled = if args.repair { pulled(context)? } else { Vec::new() };
+    let is_here =
+        |entry: &ModelEntry| entry.problem.is_some() || entry.state != State::Missing || pulled.contains(&entry.name);
+    let (here, away): (Vec<ModelEntry>, Vec<ModelEntry>) = models.into_iter().partition(is_here);
     if let Some(problem) = here.iter().find_map(|entry| entry.problem.clone()) {
         return Err(problem.into());
     }
     Ok((here.into_iter().map(|entry| entry.name).collect(), away.len()))
+}
+
+/// The models that the store has references of: they are to be here, even if nothing of them is.
+fn pulled(context: &Context) -> Outcome<Vec<String>> {
+    let references = context.engine()?.store().references().map_err(tenon::Error::from)?;
+    Ok(references.into_iter().map(|reference| reference.name).collect())
+}
+
+/// What verifying finds once what is wrong has been repaired. What could not be is said, and stays wrong.
+fn repair(context: &Context, args: &VerifyArgs, report: VerifyReport) -> Outcome<VerifyReport> {
+    match repair::repair(context, args, &report) {
+        Err(failure) if args.names.len() == 1 => return Err(failure),
+        Err(failure) => context.out.failure(&failure),
+        Ok(()) => {}
+    }
+    verify(context, &report.model)
 }
 
 fn verify(context: &Context, name: &str) -> Outcome<VerifyReport> {
@@ -77,7 +105,7 @@ fn table(reports: &[VerifyReport]) -> Table {
     table
 }
 
-fn to_json(report: &VerifyReport) -> Value {
+fn to_json(report: &VerifyReport, repaired: &[&str]) -> Value {
     let files: Vec<Value> = report
         .files
         .iter()
@@ -93,7 +121,10 @@ fn to_json(report: &VerifyReport) -> Value {
             })
         })
         .collect();
-    json!({"name": report.model, "ok": report.error().is_none(), "seconds": report.time.as_secs_f64(), "files": files})
+    json!({
+        "name": report.model, "ok": report.error().is_none(), "repaired": repaired.contains(&report.model.as_str()),
+        "seconds": report.time.as_secs_f64(), "files": files,
+    })
 }
 
 /// Every error is said; the first wrong digest is that of the command, or else the first error.

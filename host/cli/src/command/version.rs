@@ -5,7 +5,7 @@ use crate::failure::Outcome;
 use serde_json::json;
 
 /// What `tenon --version` prints after the name. The contract's version is checked by a test.
-pub const LINE: &str = concat!(env!("CARGO_PKG_VERSION"), " (plugin ABI 1.0)");
+pub const LINE: &str = concat!(env!("CARGO_PKG_VERSION"), " (plugin ABI 1.1)");
 
 /// Runs the command.
 pub fn run(context: &Context) -> Outcome {

@@ -1,7 +1,7 @@
-//! docs/cli.md shows only commands that work.
+//! The pages of docs/ about the program show only commands that work.
 
 use crate::support::Tenon;
-use tenon_testkit::{echo, workspace};
+use tenon_testkit::{Server, echo, workspace};
 
 /// A line of the page that begins with `$`.
 struct Shown {
@@ -10,17 +10,19 @@ struct Shown {
     code: i32,
     /// Needs a native plugin: only the command line is looked at.
     native: bool,
+    /// Needs the network, which it may not use here.
+    network: bool,
 }
 
 fn shown(page: &str) -> Vec<Shown> {
-    let (mut inside, mut native, mut shown) = (false, false, Vec::new());
+    let (mut inside, mut native, mut network, mut shown) = (false, false, false, Vec::new());
     for line in page.lines() {
         if let Some(fence) = line.strip_prefix("```") {
             inside = !inside && fence.starts_with("console");
-            native = fence.contains("native");
+            (native, network) = (fence.contains("native"), fence.contains("network"));
         } else if let (true, Some(line)) = (inside, line.strip_prefix("$ ")) {
             let (line, code) = line.split_once(" # exit ").unwrap_or((line, "0"));
-            shown.push(Shown { line: line.to_owned(), code: code.parse().expect("an exit code"), native });
+            shown.push(Shown { line: line.to_owned(), code: code.parse().expect("an exit code"), native, network });
         }
     }
     shown
@@ -40,9 +42,9 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// A home where the models and recordings of the pages are.
 #[cfg(target_os = "linux")]
-#[test]
-fn every_command_of_the_page_runs_and_ends_as_it_says() {
+fn home() -> Tenon {
     let tenon = Tenon::new();
     let presets = "[preset.fast]\nlanguage = \"en\"";
     tenon.home.add_manifest("commands-en", "transcribe", "echo", presets);
@@ -51,10 +53,17 @@ fn every_command_of_the_page_runs_and_ends_as_it_says() {
         std::fs::copy(tenon.home.path().join(of), tenon.home.path().join(copy)).unwrap();
     }
     std::fs::copy(echo().template, tenon.home.path().join("echo.plugin.toml")).unwrap();
-    let page = std::fs::read_to_string(workspace().join("docs/cli.md")).unwrap();
-    let shown = shown(&page);
-    assert!(shown.len() > 40, "{}", shown.len());
-    for Shown { line, code, native } in shown {
+    tenon
+}
+
+/// Runs the commands of a page, of which there are so many at least.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn check(tenon: &Tenon, page: &str, least: usize) {
+    let text = std::fs::read_to_string(workspace().join(page)).unwrap();
+    let shown = shown(&text);
+    assert!(shown.len() >= least, "{page}: {}", shown.len());
+    for Shown { line, code, native, network } in shown {
         let (input, command) = match line.split_once(" | ") {
             Some((echo, command)) => (echo.trim_start_matches("echo ").trim_matches('"').to_owned() + "\n", command),
             None => (String::new(), line.as_str()),
@@ -62,10 +71,47 @@ fn every_command_of_the_page_runs_and_ends_as_it_says() {
         let words = words(command);
         assert_eq!(words[0], "tenon", "{line}");
         let args: Vec<&str> = words[1..].iter().map(String::as_str).collect();
-        let ran = tenon.run_with(&args, input.as_bytes());
+        let ran = match network {
+            true => tenon.run_env(&args, &[("TENON_OFFLINE", "1")]),
+            false => tenon.run_with(&args, input.as_bytes()),
+        };
         match native {
             true => assert_ne!(ran.code, 2, "{line}: {}", ran.err),
             false => assert_eq!(ran.code, code, "{line}: {}{}", ran.out, ran.err),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_command_of_the_page_runs_and_ends_as_it_says() {
+    check(&home(), "docs/cli.md", 41);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_command_of_the_page_about_the_store_runs_and_ends_as_it_says() {
+    let tenon = home();
+    tenon.write("my-model.gguf", b"GGUF weights of my own");
+    tenon.write("weights.gguf", b"GGUF weights that stay where they are");
+    check(&tenon, "docs/store.md", 12);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_command_of_the_pages_about_bundles_and_trust_runs_and_ends_as_it_says() {
+    check(&home(), "docs/bundles.md", 8);
+    check(&home(), "docs/trust.md", 5);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_command_of_the_page_about_pulls_runs_and_ends_as_it_says() {
+    let (tenon, server) = (home(), Server::new());
+    let file = server.file("model", "ggml-base.bin", b"weights");
+    tenon.home.add_manifest("whisper-base", "transcribe", "echo", &file);
+    // `--all-missing` would ask example.org for it.
+    std::fs::remove_file(tenon.home.path().join("manifests/away.toml")).unwrap();
+    check(&tenon, "docs/pull.md", 12);
+    assert!(server.asked().iter().any(|line| line.contains("ggml-base.bin")));
 }

@@ -2,9 +2,13 @@
 
 mod chat;
 mod docs;
+mod estimate;
 mod models;
+mod offline;
 mod plugins;
 mod program;
+mod pull;
 mod run;
+mod store;
 mod support;
 mod transcribe;

@@ -51,7 +51,7 @@ fn an_empty_home_lists_nothing_and_says_so_beside_the_result() {
     let tenon = Tenon::new();
     let ran = tenon.run_env(&["list"], &[("TENON_MANIFESTS", "nowhere")]);
     assert_eq!(ran.out, "NAME  ID  SIZE  MODIFIED\n");
-    assert_eq!(ran.err, "no model is present; `tenon list --all` shows what can be had\n");
+    assert_eq!(ran.err, "no model is present; `tenon search` shows what can be had, `tenon pull NAME` gets it\n");
     assert_eq!(tenon.run_env(&["list", "--json"], &[("TENON_MANIFESTS", "nowhere")]).json(), Value::Array(vec![]));
 }
 

@@ -26,7 +26,7 @@ fn plugins_are_listed_with_what_they_offer() {
     assert!(listed.contains("transcribe,translate,detect-language,generate,chat,embed"), "{listed}");
     let json = tenon.run(&["plugin", "list", "--json"]).json();
     assert_eq!(json[0]["id"], "echo");
-    assert_eq!(json[0]["abi"], "1.0");
+    assert_eq!(json[0]["abi"], "1.1");
     assert_eq!(json[0]["problem"], Value::Null);
 }
 
@@ -60,7 +60,7 @@ fn a_plugin_with_one_changed_byte_is_refused_before_it_runs() {
 #[test]
 fn a_plugin_for_another_contract_or_none_at_all_is_exit_code_5() {
     let tenon = Tenon::new();
-    tenon.home.replace(&tenon.home.sidecar("echo"), "abi = \"1.0\"", "abi = \"2.0\"");
+    tenon.home.replace(&tenon.home.sidecar("echo"), "abi = \"1.1\"", "abi = \"2.0\"");
     let ran = tenon.run(&["run", "talk", "hi"]);
     assert_eq!(ran.code, 5, "{}", ran.err);
     tenon.home.add_manifest("orphan", "chat", "nosuch", "");
@@ -72,7 +72,7 @@ fn a_plugin_for_another_contract_or_none_at_all_is_exit_code_5() {
 #[test]
 fn sealing_writes_a_sidecar_that_loads() {
     let tenon = Tenon::new();
-    let template = "id = \"echo\"\nversion = \"0.1.0\"\nabi = \"1.0\"\ntasks = [\"chat\"]\ncpu = \"any\"\n\
+    let template = "id = \"echo\"\nversion = \"0.1.0\"\nabi = \"1.1\"\ntasks = [\"chat\"]\ncpu = \"any\"\n\
                     license = \"MIT\"\ndescription = \"Repeats\"\n";
     tenon.write("work/echo.plugin.toml", template.as_bytes());
     let file = tenon.home.path().join("work/other.so");

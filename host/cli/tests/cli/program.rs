@@ -8,8 +8,8 @@ fn the_version_names_the_program_and_the_contract() {
     let tenon = Tenon::new();
     let line = tenon.run(&["--version"]).ok();
     assert_eq!(line, tenon.run(&["version"]).ok());
-    assert_eq!(line, "tenon 0.1.0 (plugin ABI 1.0)\n");
-    assert_eq!(tenon.run(&["version", "--json"]).json()["abi"], "1.0");
+    assert_eq!(line, "tenon 0.1.0 (plugin ABI 1.1)\n");
+    assert_eq!(tenon.run(&["version", "--json"]).json()["abi"], "1.1");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn logs_go_to_standard_error_when_asked_for() {
 fn variables_stand_in_for_flags() {
     let tenon = Tenon::new();
     assert!(tenon.run_env(&["version"], &[("TENON_JSON", "1")]).json().is_object());
-    assert_eq!(tenon.run_env(&["version"], &[("TENON_JSON", "0")]).ok(), "tenon 0.1.0 (plugin ABI 1.0)\n");
+    assert_eq!(tenon.run_env(&["version"], &[("TENON_JSON", "0")]).ok(), "tenon 0.1.0 (plugin ABI 1.1)\n");
     let ran = tenon.run_env(&["transcribe", "-m", "speech", "-osrt", "a.wav"], &[("TENON_QUIET", "1")]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_eq!(tenon.run_env(&["list"], &[("TENON_VERIFY", "sometimes")]).code, 2);
