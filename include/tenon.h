@@ -238,6 +238,12 @@ typedef tenon_status (*tenon_entry_fn)(const struct tenon_host_v1 *host, const s
 /** Flag of `tenon_engine_options`: look only where the options say, not in the standard places. */
 #define TENON_ENGINE_ONLY_NAMED_PLACES 1
 
+/**
+ * Flag of `tenon_engine_options`: load models that do not fit into memory, too. Without it they are refused with
+ * `TENON_E_OUT_OF_MEMORY` and the numbers: see `tenon_engine_estimate`.
+ */
+#define TENON_ENGINE_IGNORE_MEMORY 2
+
 /** Model files are hashed when the ledger of verified files does not know them as they are. The default. */
 #define TENON_VERIFY_CACHED 0
 
@@ -252,6 +258,9 @@ typedef tenon_status (*tenon_entry_fn)(const struct tenon_host_v1 *host, const s
 
 /** The second phase of a load: the backend reads the model. */
 #define TENON_PHASE_LOAD 2
+
+/** The phase of a pull in which files come over the network. */
+#define TENON_PHASE_PULL 3
 
 /** How an engine works. Fill it by `tenon_engine_options_init`, then set what shall differ. Everything is copied. */
 typedef struct tenon_engine_options {
@@ -292,10 +301,15 @@ typedef struct tenon_engine_options {
     int32_t log_level;
     /** 0. */
     int32_t reserved;
+    /**
+     * A lock file, as `tenon lock` writes it; NULL for none. Every model and plugin that it does not pin is refused with
+     * `TENON_E_HASH_MISMATCH` before anything of it runs.
+     */
+    const char *lock_file;
 } tenon_engine_options;
 
 /**
- * Hears how far a load or a verification is: the phase (`TENON_PHASE_*`) and the fraction of it, 0 to 1. Returns 0 to
+ * Hears how far a load, a verification or a pull is: the phase (`TENON_PHASE_*`) and the fraction of it, 0 to 1. Returns 0 to
  * go on; anything else cancels. Called on the calling thread or on one of the engine, while the caller waits.
  */
 typedef int32_t (*tenon_progress_fn)(void *data, int32_t phase, float fraction) TENON_NOEXCEPT;
@@ -346,10 +360,13 @@ TENON_API tenon_status tenon_engine_register_plugin(tenon_engine *engine, tenon_
 
 /**
  * Lists the models of all manifests, by name. Columns: `name`, `task`, `backend`, `state` (present, missing or
- * corrupt), `size` (bytes), `license`, `manifest` (path), `problem` (what is wrong with the manifest). Reads no model
- * file. Free the table with `tenon_table_free`.
+ * corrupt), `size` (bytes), `license`, `manifest` (path), `problem` (what is wrong with the manifest), `restricted` (yes
+ * where a pull needs `TENON_PULL_ACCEPT_LICENSE`). Reads no model file. Free the table with `tenon_table_free`.
  */
-TENON_API tenon_status tenon_engine_models(const tenon_engine *engine, tenon_table **models, tenon_error **error);
+TENON_API
+tenon_status tenon_engine_models(const tenon_engine *engine,
+                                 tenon_table **models,
+                                 tenon_error **error);
 
 /**
  * Lists the plugins that were found, in search order: of two with one id the first is taken. Columns: `id`,
@@ -384,6 +401,52 @@ TENON_API tenon_status tenon_engine_shutdown(tenon_engine *engine, int64_t timeo
  */
 TENON_API void tenon_engine_free(tenon_engine *engine);
 
+/* --------------------------------------------------- Estimates --------------------------------------------------- */
+
+/** What a model and its sessions are going to need of memory, in bytes, on all devices together. */
+typedef struct tenon_estimate {
+    /** `sizeof(tenon_estimate)`, set by the caller. */
+    uint32_t struct_size;
+    /** 1 when it fits on every device now, 0 when not: then loading it is `TENON_E_OUT_OF_MEMORY`. */
+    int32_t fits;
+    /** Weights, once for all sessions. */
+    uint64_t weights;
+    /** What sessions keep of their past: keys and values of their tokens. */
+    uint64_t cache;
+    /** Buffers of the computation. */
+    uint64_t compute;
+    /** Everything else: vocabulary, tables, samples, output. */
+    uint64_t other;
+    /** All of it. */
+    uint64_t total;
+    /** What of `total` each session more adds. */
+    uint64_t session;
+    /**
+     * Memory of the machine that can be had now without swapping, within the limits of the cgroup; 0 when nobody can
+     * tell.
+     */
+    uint64_t available;
+    /** What of that is left to others. */
+    uint64_t reserve;
+} tenon_estimate;
+
+/**
+ * Estimates what a model is going to need of memory with these load options and so many sessions, and whether it fits
+ * now. The model's files are verified and their heads read; it is not loaded. `load_options` may be NULL. `devices`
+ * may be NULL; else it gets a table with a row for each device, to be freed with `tenon_table_free`. Its columns:
+ * `device`, `weights`, `cache`, `compute`, `other`, `total`, `session` (of `total`, for each session), `reclaimable`
+ * (mapped beside it, and taken back by the system when it wants memory), `available` (empty when nobody can tell),
+ * `reserve`, `fits` (yes or no). `TENON_E_UNSUPPORTED` when the backend estimates nothing.
+ */
+TENON_API
+tenon_status tenon_engine_estimate(const tenon_engine *engine,
+                                   const char *name,
+                                   const tenon_options *load_options,
+                                   uint32_t sessions,
+                                   struct tenon_estimate *estimate,
+                                   tenon_table **devices,
+                                   tenon_error **error);
+
 /* ----------------------------------------------------- Models ----------------------------------------------------- */
 
 /**
@@ -411,6 +474,60 @@ TENON_API const char *tenon_model_info(const tenon_model *model, const char *key
 
 /** Frees a model. NULL does nothing. Its sessions go on; the weights are freed with the last of them. */
 TENON_API void tenon_model_free(tenon_model *model);
+
+/* ----------------------------------------------------- Pulls ----------------------------------------------------- */
+
+/**
+ * Flag of `tenon_pull_options`: the user accepts the licence of a model for research or non-commercial use only.
+ * Without it such a model is `TENON_E_INVALID_ARGUMENT`. The table of models says which they are: `restricted`.
+ */
+#define TENON_PULL_ACCEPT_LICENSE 1
+
+/** Flag of `tenon_pull_options`: opens no connection. What is not here is `TENON_E_NETWORK`. */
+#define TENON_PULL_OFFLINE 2
+
+/** Flag of `tenon_pull_options`: leaves out files that the model loads without. */
+#define TENON_PULL_NO_OPTIONAL 4
+
+/** How a model is pulled. Fill it by `tenon_pull_options_init`, then set what shall differ. Everything is copied. */
+typedef struct tenon_pull_options {
+    /** `sizeof(tenon_pull_options)`. */
+    uint32_t struct_size;
+    /** `TENON_PULL_*` flags. */
+    uint32_t flags;
+    /** Most bytes per second; 0 for no limit. */
+    uint64_t rate_limit;
+    /** The pull ends with `TENON_E_DEADLINE` after so many microseconds; 0 for none. */
+    int64_t deadline_us;
+    /** Where files of huggingface.co are fetched from, such as a mirror; NULL for `HF_ENDPOINT`, or else the hub. */
+    const char *endpoint;
+    /** Connections for one large file, where the server allows several; 0 for the usual number. */
+    uint32_t connections;
+    /** 0. */
+    uint32_t reserved;
+} tenon_pull_options;
+
+/**
+ * Fetches what a model lacks into the store, every byte verified by size and SHA-256, and keeps it there under its
+ * name: `tenon_model_load` finds it at once. `name` is that of its manifest; `options` and `progress` may be NULL.
+ * Waits until it is done. `progress` hears `TENON_PHASE_VERIFY` while files that lie here are hashed, then
+ * `TENON_PHASE_PULL` with the fraction of all bytes to fetch, some ten times a second also while nothing comes, and can
+ * cancel. A pull that ended early is no loss: the next one goes on at the byte where it stopped.
+ *
+ * The environment says how the network is used: proxies (`HTTPS_PROXY`, `NO_PROXY`), `SSL_CERT_FILE`, `HF_TOKEN`,
+ * `TENON_OFFLINE` and others that docs/pull.md lists. It is read here, so change it on no other thread meanwhile.
+ *
+ * `TENON_E_NOT_FOUND`, `TENON_E_NETWORK`, `TENON_E_HASH_MISMATCH`, `TENON_E_IO` (a full disk too),
+ * `TENON_E_INVALID_ARGUMENT` where a licence has to be accepted, `TENON_E_CANCELLED`, `TENON_E_DEADLINE`,
+ * `TENON_E_SHUTDOWN`.
+ */
+TENON_API
+tenon_status tenon_engine_pull(tenon_engine *engine,
+                               const char *name,
+                               const struct tenon_pull_options *options,
+                               tenon_progress_fn progress,
+                               void *data,
+                               tenon_error **error);
 
 /* ---------------------------------------------------- Sessions ---------------------------------------------------- */
 
@@ -833,6 +950,22 @@ TENON_API void tenon_stream_free(tenon_stream *stream);
 /** Zeroes a `tenon_engine_options` and sets its `struct_size`. */
 static inline tenon_engine_options tenon_engine_options_init(void) {
     tenon_engine_options value;
+    memset(&value, 0, sizeof value);
+    value.struct_size = (uint32_t)sizeof value;
+    return value;
+}
+
+/** Zeroes a `tenon_estimate` and sets its `struct_size`. */
+static inline tenon_estimate tenon_estimate_init(void) {
+    tenon_estimate value;
+    memset(&value, 0, sizeof value);
+    value.struct_size = (uint32_t)sizeof value;
+    return value;
+}
+
+/** Zeroes a `tenon_pull_options` and sets its `struct_size`. */
+static inline tenon_pull_options tenon_pull_options_init(void) {
+    tenon_pull_options value;
     memset(&value, 0, sizeof value);
     value.struct_size = (uint32_t)sizeof value;
     return value;

@@ -1014,12 +1014,45 @@ enum class phase : std::int32_t {
     verify = TENON_PHASE_VERIFY,
     /// The backend reads the model.
     load = TENON_PHASE_LOAD,
+    /// Files come over the network.
+    pull = TENON_PHASE_PULL,
 };
 
-/// Hears how far a load or a verification is, with the fraction of the phase, 0 to 1. Returns true to go on, false to
+/// Hears how far a load, a verification or a pull is, with the fraction of the phase, 0 to 1. Returns true to go on, false to
 /// cancel. Called on a thread of the engine's while the caller waits. What it throws cancels as well, and is thrown by
 /// the function that was waited for.
 using progress = std::function<bool(phase, float)>;
+
+/// How a model is pulled.
+struct pull_options {
+    /// The user accepts a licence for research or non-commercial use only; without it such a model is refused.
+    bool accept_license = false;
+    /// Open no connection: what is not here is TENON_E_NETWORK.
+    bool offline = false;
+    /// Fetch also the files that the model loads without.
+    bool optional_files = true;
+    /// Most bytes per second; 0 for no limit.
+    std::uint64_t rate_limit = 0;
+    /// Connections for one large file, where the server allows several; 0 for the usual number.
+    std::uint32_t connections = 0;
+    /// Where files of huggingface.co are fetched from, such as a mirror; empty for HF_ENDPOINT, or else the hub.
+    std::string endpoint;
+    /// The pull ends with TENON_E_DEADLINE after this time; 0 for none.
+    microseconds deadline{0};
+};
+
+/// What a model and its sessions are going to need of memory, in bytes, on all devices together.
+struct memory_estimate {
+    /// It fits on every device now; loading it is refused when not.
+    bool fits = false;
+    /// Weights, once for all sessions; keys and values of their tokens; buffers of the computation; everything else.
+    std::uint64_t weights = 0, cache = 0, compute = 0, other = 0;
+    /// All of it, and what of it each session more adds.
+    std::uint64_t total = 0, session = 0;
+    /// Memory of the machine that can be had now, where somebody can tell, and what of it is left to others.
+    std::optional<std::uint64_t> available;
+    std::uint64_t reserve = 0;
+};
 
 /// Hears a log line: how bad it is, where it comes from, and the line. Both texts are valid during the call. Called on
 /// any thread, also on several at once. What it throws is lost.
@@ -1031,8 +1064,13 @@ struct engine_options {
     std::vector<std::filesystem::path> manifest_dirs, plugin_dirs, model_dirs;
     /// Look only there, and not in the standard places.
     bool only_named_places = false;
+    /// Load models that do not fit into memory, too. Otherwise that is TENON_E_OUT_OF_MEMORY with the numbers.
+    bool ignore_memory = false;
     /// Folder of the store, and of the ledger that remembers which files were verified; empty for the user's.
     std::filesystem::path store_dir, state_dir;
+    /// A lock file, as `tenon lock` writes it; empty for none. Every model and plugin that it does not pin is refused with
+    /// TENON_E_HASH_MISMATCH before anything of it runs.
+    std::filesystem::path lock_file;
     verify_mode verify = verify_mode::cached;
     /// Most threads that one request is granted; 0 for all that the process may use.
     std::uint32_t threads = 0;
@@ -1099,10 +1137,11 @@ public:
     /// used is no error here: `models` and `plugins` tell of it. tenon_engine_new says which the standard places are.
     static outcome<engine> make(const engine_options &asked = {}) {
         const detail::folders manifests(asked.manifest_dirs), plugins(asked.plugin_dirs), models(asked.model_dirs);
-        const detail::c_text store(asked.store_dir), state(asked.state_dir);
+        const detail::c_text store(asked.store_dir), state(asked.state_dir), lock(asked.lock_file);
         const auto log = asked.log ? std::make_shared<detail::log_hook>(asked.log) : nullptr;
         tenon_engine_options raw = tenon_engine_options_init();
-        raw.flags = asked.only_named_places ? TENON_ENGINE_ONLY_NAMED_PLACES : 0;
+        raw.flags = (asked.only_named_places ? TENON_ENGINE_ONLY_NAMED_PLACES : 0) |
+                    (asked.ignore_memory ? TENON_ENGINE_IGNORE_MEMORY : 0);
         raw.verify = static_cast<std::int32_t>(asked.verify);
         raw.threads = asked.threads;
         raw.patience_us = asked.patience.count();
@@ -1111,6 +1150,7 @@ public:
         raw.model_dirs = models.get();
         raw.store_dir = store.get_or_null();
         raw.state_dir = state.get_or_null();
+        raw.lock_file = lock.get_or_null();
         if (log) {
             raw.log = detail::hear_log;
             raw.log_data = log->data();
@@ -1150,7 +1190,8 @@ public:
         return detail::attempt(
             [&](tenon_error **problem) { return tenon_engine_register_plugin(get(), entry, problem); });
     }
-    /// The models of all manifests, by name. Columns: name, task, backend, state, size, license, manifest, problem.
+    /// The models of all manifests, by name. Columns: name, task, backend, state, size, license, manifest, problem,
+    /// restricted.
     outcome<table> models() const { return listed(tenon_engine_models); }
     /// The plugins that were found, in search order. Columns: id, version, abi, path, sha256, tasks, cpu, license,
     /// description, loaded, problem.
@@ -1162,6 +1203,15 @@ public:
     /// As above, with load options of the backend's.
     outcome<model> load(std::string_view name, const options &asked, const progress &hears = {}) {
         return load(name, asked.get(), hears);
+    }
+    /// Estimates what a model is going to need of memory with so many sessions. Its files are verified and their heads
+    /// read; it is not loaded. TENON_E_UNSUPPORTED where its backend estimates nothing.
+    outcome<memory_estimate> estimate(std::string_view name, std::uint32_t sessions = 1) const {
+        return estimate(name, nullptr, sessions);
+    }
+    /// As above, with load options of the backend's.
+    outcome<memory_estimate> estimate(std::string_view name, const options &asked, std::uint32_t sessions = 1) const {
+        return estimate(name, asked.get(), sessions);
     }
     /// Compares the files of a model with its manifest, and loads nothing. They are hashed whether or not the ledger
     /// knows them, unless `mode` says otherwise. The error is that of the first file that is not as it should be.
@@ -1176,6 +1226,26 @@ public:
             return status;
         });
     }
+    /// Fetches what a model lacks into the store, every byte verified: `load` finds it at once. Waits until it is done;
+    /// `hears` can cancel. What ended early goes on at the byte where it stopped. tenon_engine_pull tells which parts
+    /// of the environment count.
+    outcome<void> pull(std::string_view name, const pull_options &asked = {}, const progress &hears = {}) {
+        const detail::c_text text(name), endpoint{std::string_view(asked.endpoint)};
+        tenon_pull_options raw = tenon_pull_options_init();
+        raw.flags = (asked.accept_license ? TENON_PULL_ACCEPT_LICENSE : 0) |
+                    (asked.offline ? TENON_PULL_OFFLINE : 0) | (asked.optional_files ? 0 : TENON_PULL_NO_OPTIONAL);
+        raw.rate_limit = asked.rate_limit;
+        raw.deadline_us = asked.deadline.count();
+        raw.endpoint = endpoint.get_or_null();
+        raw.connections = asked.connections;
+        detail::progress_call call(hears);
+        return detail::attempt([&](tenon_error **problem) {
+            const tenon_status status =
+                tenon_engine_pull(get(), text.get(), &raw, call.function(), &call, problem);
+            call.rethrow();
+            return status;
+        });
+    }
     /// Asks every request of the engine to end with TENON_E_SHUTDOWN, refuses new ones, and waits until all of its
     /// threads have ended, but no longer than `timeout`: then it is TENON_E_TIMEOUT. Without a value: as long as it
     /// takes.
@@ -1185,6 +1255,29 @@ public:
     }
 
 private:
+    outcome<memory_estimate> estimate(std::string_view name, const tenon_options *asked,
+                                      std::uint32_t sessions) const {
+        const detail::c_text text(name);
+        tenon_estimate raw = tenon_estimate_init();
+        return detail::attempt(
+            [&](tenon_error **problem) {
+                return tenon_engine_estimate(get(), text.get(), asked, sessions, &raw, nullptr, problem);
+            },
+            [&] {
+                memory_estimate made;
+                made.fits = raw.fits != 0;
+                made.weights = raw.weights;
+                made.cache = raw.cache;
+                made.compute = raw.compute;
+                made.other = raw.other;
+                made.total = raw.total;
+                made.session = raw.session;
+                if (raw.available > 0) made.available = raw.available;
+                made.reserve = raw.reserve;
+                return made;
+            });
+    }
+
     outcome<model> load(std::string_view name, const tenon_options *asked, const progress &hears) {
         const detail::c_text text(name);
         detail::progress_call call(hears);

@@ -54,6 +54,17 @@ def test_a_model_that_nobody_knows_is_not_found(engine):
     assert raised.value.details["model"] == "ech"
 
 
+def test_a_lock_file_refuses_what_it_does_not_pin(places, tmp_path):
+    lock = tmp_path / "tenon.lock"
+    lock.write_text("version = 1\n", encoding="utf-8")
+    with tenon.Engine(**places, lock_file=lock) as engine:
+        with pytest.raises(tenon.TenonError, match='model "echo" is not pinned') as raised:
+            engine.load("echo")
+    assert raised.value.name == "TENON_E_HASH_MISMATCH"
+    with pytest.raises(tenon.NotFoundError, match="nowhere.lock"):
+        tenon.Engine(**places, lock_file=tmp_path / "nowhere.lock")
+
+
 def test_errors_survive_pickling(engine):
     with pytest.raises(tenon.NotFoundError) as raised:
         engine.load("ech")

@@ -6,7 +6,10 @@ use crate::error::tenon_error;
 use crate::handle::{self, Kind, Object};
 use crate::log::{sink, tenon_log_fn};
 use crate::table::{Rows, tenon_table};
-use host::{Engine, EngineBuilder, Error, ErrorKind, Locations, ModelEntry, PluginEntry, Result, State, VerifyMode};
+use host::{
+    Engine, EngineBuilder, Error, ErrorKind, Locations, LockFile, MemoryCheck, ModelEntry, PluginEntry, Result, State,
+    VerifyMode,
+};
 use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,9 @@ pub struct tenon_engine {
 
 /// Flag of `tenon_engine_options`: look only where the options say, not in the standard places.
 pub const TENON_ENGINE_ONLY_NAMED_PLACES: u32 = 1;
+/// Flag of `tenon_engine_options`: load models that do not fit into memory, too. Without it they are refused with
+/// `TENON_E_OUT_OF_MEMORY` and the numbers: see `tenon_engine_estimate`.
+pub const TENON_ENGINE_IGNORE_MEMORY: u32 = 2;
 
 /// Model files are hashed when the ledger of verified files does not know them as they are. The default.
 pub const TENON_VERIFY_CACHED: i32 = 0;
@@ -64,6 +70,9 @@ pub struct tenon_engine_options {
     pub log_level: i32,
     /// 0.
     pub reserved: i32,
+    /// A lock file, as `tenon lock` writes it; NULL for none. Every model and plugin that it does not pin is refused with
+    /// `TENON_E_HASH_MISMATCH` before anything of it runs.
+    pub lock_file: *const c_char,
 }
 
 // SAFETY: repr(C), begins with a u32, and zeroes are valid in every field.
@@ -75,8 +84,10 @@ unsafe impl Sized_ for tenon_engine_options {
 pub const TENON_PHASE_VERIFY: i32 = 1;
 /// The second phase of a load: the backend reads the model.
 pub const TENON_PHASE_LOAD: i32 = 2;
+/// The phase of a pull in which files come over the network.
+pub const TENON_PHASE_PULL: i32 = 3;
 
-/// Hears how far a load or a verification is: the phase (`TENON_PHASE_*`) and the fraction of it, 0 to 1. Returns 0 to
+/// Hears how far a load, a verification or a pull is: the phase (`TENON_PHASE_*`) and the fraction of it, 0 to 1. Returns 0 to
 /// go on; anything else cancels. Called on the calling thread or on one of the engine, while the caller waits.
 pub type tenon_progress_fn = Option<unsafe extern "C-unwind" fn(data: *mut c_void, phase: i32, fraction: f32) -> i32>;
 
@@ -146,7 +157,7 @@ unsafe fn builder(options: *const tenon_engine_options) -> Result<EngineBuilder>
     unsafe {
         let options = boundary::read(options)?;
         let mut builder = Engine::builder().verify(verify_mode(options.verify)?);
-        let unknown = options.flags & !TENON_ENGINE_ONLY_NAMED_PLACES;
+        let unknown = options.flags & !(TENON_ENGINE_ONLY_NAMED_PLACES | TENON_ENGINE_IGNORE_MEMORY);
         if unknown != 0 || options.reserved != 0 {
             let message = format!("flags {unknown:#x} of the tenon_engine_options are unknown to this version");
             return Err(Error::new(ErrorKind::Unsupported, message));
@@ -165,6 +176,12 @@ unsafe fn builder(options: *const tenon_engine_options) -> Result<EngineBuilder>
         }
         if let Some(folder) = path(options.state_dir, "state_dir")? {
             builder = builder.state_dir(folder);
+        }
+        if options.flags & TENON_ENGINE_IGNORE_MEMORY != 0 {
+            builder = builder.memory(MemoryCheck::Ignore);
+        }
+        if let Some(file) = path(options.lock_file, "lock_file")? {
+            builder = builder.locked(LockFile::read(&file)?);
         }
         if options.threads != 0 {
             builder = builder.threads(options.threads as usize);
@@ -321,8 +338,8 @@ pub unsafe extern "C" fn tenon_engine_register_plugin(
 }
 
 /// Lists the models of all manifests, by name. Columns: `name`, `task`, `backend`, `state` (present, missing or
-/// corrupt), `size` (bytes), `license`, `manifest` (path), `problem` (what is wrong with the manifest). Reads no model
-/// file. Free the table with `tenon_table_free`.
+/// corrupt), `size` (bytes), `license`, `manifest` (path), `problem` (what is wrong with the manifest), `restricted` (yes
+/// where a pull needs `TENON_PULL_ACCEPT_LICENSE`). Reads no model file. Free the table with `tenon_table_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tenon_engine_models(
     engine: *const tenon_engine,
@@ -334,7 +351,7 @@ pub unsafe extern "C" fn tenon_engine_models(
         let place = out(models, std::ptr::null_mut(), "models");
         run(error, || {
             let place = place?;
-            let columns = ["name", "task", "backend", "state", "size", "license", "manifest", "problem"];
+            let columns = ["name", "task", "backend", "state", "size", "license", "manifest", "problem", "restricted"];
             let rows = handle::get::<Owner>(engine)?.0.models().into_iter().map(model_row);
             *place = Rows::new(columns, rows).give_out()?;
             Ok(())
@@ -342,7 +359,7 @@ pub unsafe extern "C" fn tenon_engine_models(
     }
 }
 
-fn model_row(model: ModelEntry) -> [String; 8] {
+fn model_row(model: ModelEntry) -> [String; 9] {
     let state = match model.state {
         State::Present => "present",
         State::Missing => "missing",
@@ -350,7 +367,8 @@ fn model_row(model: ModelEntry) -> [String; 8] {
     };
     let problem = model.problem.map(|problem| problem.to_string()).unwrap_or_default();
     let (state, manifest) = (state.to_owned(), model.manifest.display().to_string());
-    [model.name, model.task, model.backend, state, model.size.to_string(), model.license, manifest, problem]
+    let (size, restricted) = (model.size.to_string(), if model.restricted { "yes" } else { "" }.to_owned());
+    [model.name, model.task, model.backend, state, size, model.license, manifest, problem, restricted]
 }
 
 /// Lists the plugins that were found, in search order: of two with one id the first is taken. Columns: `id`,

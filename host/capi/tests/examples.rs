@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use tenon_testkit::{Home, installed, wav, workspace};
+use tenon_testkit::{Home, Server, installed, wav, workspace};
 
 /// The folder of the built examples; `None`, said loudly, where a tool is missing. Built once, with both compilers.
 fn examples() -> Option<&'static Path> {
@@ -109,6 +109,20 @@ fn many_threads_hear_the_same() {
     let (Some(examples), (home, loud, _)) = (examples(), home()) else { return };
     let said = said(within(&home, &examples.join("many_threads")).arg("echo").arg(loud).arg("8"));
     assert_eq!(said, "8 threads heard: second 1 peak 90 second 2 peak 90 second 3 peak 90\n");
+}
+
+#[test]
+fn pull_gets_a_model_and_loads_it() {
+    let (Some(examples), (home, ..), server) = (examples(), home(), Server::new()) else { return };
+    let file = server.file("model", "far.bin", &[7; 300_000]);
+    home.add_manifest("far", "generate", "echo", &format!("restricted = true\n{file}"));
+    let program = examples.join("pull");
+    let output = within(&home, &program).arg("far").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--accept-license"), "{output:?}");
+    let output = succeed(within(&home, &program).args(["far", "--accept-license"]));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "far is here: MIT, 300000 bytes\n");
+    assert!(String::from_utf8_lossy(&output.stderr).ends_with("pulling 100%\n"), "{output:?}");
 }
 
 #[test]

@@ -60,6 +60,19 @@ fn texts_cross_whole_and_deadlines_shutdown_and_cancel_end_requests() {
 }
 
 #[test]
+fn a_lock_file_lets_only_what_it_pins_run() {
+    let home = Home::with_echo();
+    let Some(program) = c_program("locked") else { return };
+    let at = |name: &str| home.path().join(name);
+    home.engine().lock(&[]).expect("a lock file").write(&at("echo.lock")).expect("it can be written");
+    fs::write(at("empty.lock"), "version = 1\n").expect("it can be written");
+    fs::write(at("broken.lock"), "version = 1\ncolour = 1\n").expect("it can be written");
+    let mut command = within(&home, &program);
+    command.args([at("echo.lock"), at("empty.lock")]).env("BROKEN_LOCK", at("broken.lock"));
+    assert_eq!(said(&mut command), "locked: all is well\n");
+}
+
+#[test]
 fn a_backend_that_panics_or_hangs_is_a_status_and_says_nothing_on_the_standard_error() {
     let home = Home::with_faulty();
     let Some(program) = c_program("faults") else { return };

@@ -20,11 +20,13 @@ from ._errors import (
     CancelledError,
     DeadlineError,
     InvalidArgumentError,
+    NetworkError,
     NotFoundError,
     OptionsError,
     TenonError,
     UnsupportedError,
 )
+from ._estimate import DeviceEstimate, Estimate
 from ._request import Message, Request
 from ._results import (
     Answer,
@@ -54,15 +56,18 @@ __all__ = [
     "CancelledError",
     "DeadlineError",
     "Detection",
+    "DeviceEstimate",
     "Embedding",
     "Embeddings",
     "Engine",
+    "Estimate",
     "Event",
     "InvalidArgumentError",
     "Language",
     "Message",
     "Model",
     "ModelEntry",
+    "NetworkError",
     "Note",
     "NotFoundError",
     "OptionsError",

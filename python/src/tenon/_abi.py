@@ -61,11 +61,16 @@ TENON_LOG_INFO = 3
 TENON_LOG_DEBUG = 4
 TENON_LOG_TRACE = 5
 TENON_ENGINE_ONLY_NAMED_PLACES = 1
+TENON_ENGINE_IGNORE_MEMORY = 2
 TENON_VERIFY_CACHED = 0
 TENON_VERIFY_ALWAYS = 1
 TENON_VERIFY_NEVER = 2
 TENON_PHASE_VERIFY = 1
 TENON_PHASE_LOAD = 2
+TENON_PHASE_PULL = 3
+TENON_PULL_ACCEPT_LICENSE = 1
+TENON_PULL_OFFLINE = 2
+TENON_PULL_NO_OPTIONAL = 4
 TENON_EVENT_SEGMENT = 1
 TENON_EVENT_TEXT = 2
 TENON_EVENT_TOKEN = 3
@@ -143,10 +148,38 @@ class tenon_engine_options(Structure):
         ("log_data", c_void_p),
         ("log_level", c_int32),
         ("reserved", c_int32),
+        ("lock_file", c_char_p),
     ]
 
 
 tenon_progress_fn = CFUNCTYPE(c_int32, c_void_p, c_int32, c_float)
+
+
+class tenon_estimate(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("fits", c_int32),
+        ("weights", c_uint64),
+        ("cache", c_uint64),
+        ("compute", c_uint64),
+        ("other", c_uint64),
+        ("total", c_uint64),
+        ("session", c_uint64),
+        ("available", c_uint64),
+        ("reserve", c_uint64),
+    ]
+
+
+class tenon_pull_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("flags", c_uint32),
+        ("rate_limit", c_uint64),
+        ("deadline_us", c_int64),
+        ("endpoint", c_char_p),
+        ("connections", c_uint32),
+        ("reserved", c_uint32),
+    ]
 
 
 class tenon_timed_segment(Structure):
@@ -251,6 +284,18 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     ),
     "tenon_engine_shutdown": (tenon_status, [tenon_engine, c_int64, POINTER(tenon_error)]),
     "tenon_engine_free": (None, [tenon_engine]),
+    "tenon_engine_estimate": (
+        tenon_status,
+        [
+            tenon_engine,
+            c_char_p,
+            tenon_options,
+            c_uint32,
+            POINTER(tenon_estimate),
+            POINTER(tenon_table),
+            POINTER(tenon_error),
+        ],
+    ),
     "tenon_model_load": (
         tenon_status,
         [
@@ -265,6 +310,17 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     ),
     "tenon_model_info": (c_char_p, [tenon_model, c_char_p]),
     "tenon_model_free": (None, [tenon_model]),
+    "tenon_engine_pull": (
+        tenon_status,
+        [
+            tenon_engine,
+            c_char_p,
+            POINTER(tenon_pull_options),
+            tenon_progress_fn,
+            c_void_p,
+            POINTER(tenon_error),
+        ],
+    ),
     "tenon_session_new": (tenon_status, [tenon_model, POINTER(tenon_session), POINTER(tenon_error)]),
     "tenon_run": (tenon_status, [tenon_session, tenon_request, POINTER(tenon_result), POINTER(tenon_error)]),
     "tenon_session_cancel": (tenon_status, [tenon_session, POINTER(tenon_error)]),

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from . import _abi as abi
 from ._errors import TenonError
+from ._estimate import Estimate, estimate
 from ._library import Handle, call, chars, file_name, interrupted, lib, microseconds, rows, string
 from ._request import given
 from ._results import sized
@@ -71,6 +72,8 @@ class ModelEntry:
     manifest: str
     #: What is wrong with the manifest; "" when nothing is.
     problem: str
+    #: Whether `Engine.pull` needs `accept_license`.
+    restricted: bool
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ class Engine(Handle):
       by default 30
     - `log_level`: what goes to the logger "tenon" at most, as a level of `logging`; by default what that logger lets
       through now
+    - `lock_file`: a lock file, as `tenon lock` writes it: every model and plugin that it does not pin is refused before
+      anything of it runs
+    - `ignore_memory`: loads models that do not fit into memory, too, which is otherwise refused with the numbers
 
     Any thread may use it. Models and sessions go on when it is closed; the last thread ends with the last of them.
     """
@@ -126,18 +132,22 @@ class Engine(Handle):
         threads: Optional[int] = None,
         patience: Optional[float] = None,
         log_level: Optional[int] = None,
+        ignore_memory: bool = False,
+        lock_file: Optional[Path] = None,
     ) -> None:
         level = logging.getLogger("tenon").getEffectiveLevel() if log_level is None else log_level
         options = sized(abi.tenon_engine_options)
         options.flags = abi.TENON_ENGINE_ONLY_NAMED_PLACES if only_named_places else 0
+        options.flags |= abi.TENON_ENGINE_IGNORE_MEMORY if ignore_memory else 0
         options.verify = verification(verify)
-        options.threads = count(threads)
+        options.threads = positive(threads, "threads", 2**32)
         options.patience_us = 0 if patience is None else max(1, microseconds(patience, "the patience"))
         options.manifest_dirs = folders(manifest_dirs)
         options.plugin_dirs = folders(plugin_dirs)
         options.model_dirs = folders(model_dirs)
         options.store_dir = None if store_dir is None else file_name(store_dir)
         options.state_dir = None if state_dir is None else file_name(state_dir)
+        options.lock_file = None if lock_file is None else file_name(lock_file)
         options.log, options.log_level = log_callback, library_level(level)
         handle = abi.tenon_engine()
         call(lib.tenon_engine_new, ctypes.byref(options), ctypes.byref(handle))
@@ -146,7 +156,12 @@ class Engine(Handle):
     def models(self) -> List[ModelEntry]:
         """The models of all manifests, by name. Reads no model file."""
         table = rows(lib.tenon_engine_models, self._handle)
-        return [ModelEntry(**known(ModelEntry, row, size=int(row["size"] or 0))) for row in table]
+
+        def entry(row: Dict[str, str]) -> ModelEntry:
+            size, restricted = int(row["size"] or 0), row["restricted"] == "yes"
+            return ModelEntry(**known(ModelEntry, row, size=size, restricted=restricted))
+
+        return [entry(row) for row in table]
 
     def plugins(self) -> List[PluginEntry]:
         """The plugins that were found, in search order: of two with one id the first is taken. Loads nothing."""
@@ -187,6 +202,48 @@ class Engine(Handle):
         handle, model, how = self._handle, chars(name, "the name of the model"), verification(verify)
         attended(lambda tell: call(lib.tenon_model_verify, handle, model, how, tell, None), progress)
 
+    def pull(
+        self,
+        name: str,
+        *,
+        accept_license: bool = False,
+        offline: bool = False,
+        optional: bool = True,
+        rate_limit: Optional[int] = None,
+        connections: Optional[int] = None,
+        endpoint: Optional[str] = None,
+        timeout: Optional[float] = None,
+        progress: Optional[ProgressFn] = None,
+    ) -> None:
+        """Fetches what a model lacks into the store, every byte verified by SHA-256: `load` finds it at once.
+
+        - `accept_license`: the user accepts a licence for research or non-commercial use only, without which a model
+          that is `ModelEntry.restricted` is refused
+        - `offline`: opens no connection
+        - `optional`: also the files that the model loads without
+        - `rate_limit`: most bytes per second
+        - `connections`: for one large file, where the server allows several
+        - `endpoint`: where files of huggingface.co are fetched from, such as a mirror
+        - `timeout`: the pull ends after so many seconds
+        - `progress`: as for `load`, with the phases "verify" and "pull"
+
+        Ctrl-C and what `progress` raises cancel it. What ended early goes on at the byte where it stopped.
+        `NotFoundError`, `NetworkError` and others say what went wrong.
+        """
+        asked = sized(abi.tenon_pull_options)
+        flags = [
+            (accept_license, abi.TENON_PULL_ACCEPT_LICENSE),
+            (offline, abi.TENON_PULL_OFFLINE),
+            (not optional, abi.TENON_PULL_NO_OPTIONAL),
+        ]
+        asked.flags = sum(flag for wanted, flag in flags if wanted)
+        asked.rate_limit = positive(rate_limit, "rate_limit", 2**64)
+        asked.connections = positive(connections, "connections", 2**32)
+        asked.endpoint = None if endpoint is None else chars(endpoint, "the endpoint")
+        asked.deadline_us = 0 if timeout is None else max(1, microseconds(timeout, "the timeout"))
+        handle, model = self._handle, chars(name, "the name of the model")
+        attended(lambda tell: call(lib.tenon_engine_pull, handle, model, ctypes.byref(asked), tell, None), progress)
+
     def load(
         self, name: str, *, options: Optional[Mapping[str, Any]] = None, progress: Optional[ProgressFn] = None
     ) -> Model:
@@ -208,6 +265,14 @@ class Engine(Handle):
 
         attended(work, progress)
         return loaded.pop()
+
+    def estimate(self, name: str, *, options: Optional[Mapping[str, Any]] = None, sessions: int = 1) -> Estimate:
+        """Estimates what a model is going to need of memory with these load options and so many sessions.
+
+        Its files are verified and their heads read; it is not loaded. `UnsupportedError` where its backend estimates
+        nothing.
+        """
+        return estimate(self._handle, name, options, sessions)
 
     def shutdown(self, timeout: Optional[float] = None) -> None:
         """Asks every request of the engine to end with an error, refuses new ones, and waits until all have ended.
@@ -293,10 +358,10 @@ def verification(verify: str) -> int:
     return VERIFY[verify]
 
 
-def count(threads: Optional[int]) -> int:
-    if threads is not None and not 1 <= threads < 2**32:
-        raise ValueError(f"threads is {threads}: it must be 1 or more")
-    return threads or 0
+def positive(number: Optional[int], name: str, limit: int) -> int:
+    if number is not None and not 1 <= number < limit:
+        raise ValueError(f"{name} is {number}: it must be 1 or more")
+    return number or 0
 
 
 def folders(paths: Iterable[Path]) -> Any:

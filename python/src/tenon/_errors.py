@@ -52,6 +52,10 @@ class DeadlineError(TenonError, TimeoutError):
     """The request was not done within its timeout."""
 
 
+class NetworkError(TenonError, ConnectionError):
+    """A download failed, or the network may not be used."""
+
+
 class OptionsError(TenonError, ValueError):
     """An option is unknown, of the wrong kind or out of range."""
 
@@ -63,5 +67,6 @@ CLASSES: Dict[int, Type[TenonError]] = {
     abi.TENON_E_BUSY: BusyError,
     abi.TENON_E_CANCELLED: CancelledError,
     abi.TENON_E_DEADLINE: DeadlineError,
+    abi.TENON_E_NETWORK: NetworkError,
     abi.TENON_E_OPTIONS: OptionsError,
 }

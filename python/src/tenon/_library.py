@@ -21,9 +21,13 @@ Self = TypeVar("Self", bound="Handle")
 #: The details that errors of the library have; C gives each by its name alone.
 DETAILS = (
     "actual",
+    "available",
     "backend",
+    "cache",
+    "compute",
     "context_size",
     "cpu",
+    "device",
     "expected",
     "file",
     "limit",
@@ -35,10 +39,14 @@ DETAILS = (
     "needed",
     "offset",
     "option",
+    "other",
     "plugin",
     "prompt_tokens",
+    "reserve",
+    "target",
     "threads",
     "trained",
+    "weights",
 )
 
 #: `.by` is the KeyboardInterrupt that came in a callback on the thread of a call, to be raised when the call returns.

@@ -15,11 +15,11 @@ SLICE = 0.1
 #: How long an interrupted call waits for its end, in seconds: a backend that tells no progress hears no cancel.
 GRACE = 1.0
 
-#: Hears how far a load or verification is: the phase, "verify" or "load", and the fraction of it, 0 to 1. What it
-#: raises cancels, and comes out of the call.
+#: Hears how far a load, verification or pull is: the phase, "verify", "load" or "pull", and the fraction of it, 0 to 1.
+#: What it raises cancels, and comes out of the call.
 ProgressFn = Callable[[str, float], object]
 
-PHASES = {abi.TENON_PHASE_VERIFY: "verify", abi.TENON_PHASE_LOAD: "load"}
+PHASES = {abi.TENON_PHASE_VERIFY: "verify", abi.TENON_PHASE_LOAD: "load", abi.TENON_PHASE_PULL: "pull"}
 
 
 class Errand:

@@ -1,9 +1,11 @@
-//! Writes the generated files of the workspace, or with `--check` fails where one is out of date.
+//! Writes the generated files of the workspace, or with `--check` fails where one is out of date. With `--freeze` it writes
+//! the frozen copy of the C interface of a version that is not published yet, too.
 //!
 //! Apart from `xtask`, which must start within seconds on a fresh machine, because this needs cbindgen and the crates
 //! whose definitions it writes out.
 
 mod embedding;
+mod frozen;
 mod headers;
 mod options;
 mod python;
@@ -12,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let check = std::env::args().any(|argument| argument == "--check");
+    let asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let (check, freeze) = (asked("--check"), asked("--freeze"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
-    match files(&root).and_then(|files| settle(&files, check)) {
+    match files(&root, freeze).and_then(|files| settle(&files, check)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -24,9 +27,12 @@ fn main() -> ExitCode {
 }
 
 /// Every generated file with the content that it must have.
-fn files(root: &Path) -> Result<Vec<(PathBuf, String)>, String> {
+fn files(root: &Path, freeze: bool) -> Result<Vec<(PathBuf, String)>, String> {
     let mut files = headers::generate(root)?;
     files.extend(embedding::generate(root)?);
+    if freeze {
+        files.extend(frozen::generate(&files)?);
+    }
     files.push(python::generate(&files)?);
     let schema = serde_json::to_string_pretty(&tenon_store::manifest_schema()).map_err(|error| error.to_string())?;
     files.push((root.join("manifests/schema.json"), schema + "\n"));

@@ -203,7 +203,7 @@ impl Module {
 }
 
 /// A declaration's type and name: `const char *name` is `const char *` and `name`.
-fn declarator(text: &str) -> Result<(&str, &str), String> {
+pub(crate) fn declarator(text: &str) -> Result<(&str, &str), String> {
     let text = text.trim();
     let name = last_word(text)?;
     Ok((text[..text.len() - name.len()].trim(), name))
@@ -214,7 +214,7 @@ fn last_word(text: &str) -> Result<&str, String> {
     word.ok_or_else(|| format!("`{text}` has no name"))
 }
 
-fn uncommented(header: &str) -> String {
+pub(crate) fn uncommented(header: &str) -> String {
     let parts = header.split("/*").enumerate();
     let code =
         parts.map(|(index, part)| if index == 0 { part } else { part.split_once("*/").map_or("", |(_, rest)| rest) });
@@ -222,7 +222,7 @@ fn uncommented(header: &str) -> String {
 }
 
 /// What stands between semicolons outside of braces, with single spaces.
-fn statements(code: &str) -> Vec<String> {
+pub(crate) fn statements(code: &str) -> Vec<String> {
     let (mut all, mut current, mut depth) = (Vec::new(), String::new(), 0);
     for character in code.chars() {
         depth += i32::from(character == '{') - i32::from(character == '}');

@@ -1,5 +1,5 @@
-/* The frozen C interface of version 0.1 on 64-bit targets, for C11 and C++11: a header that moves or resizes a field,
- * gives a constant another value, or declares a function differently does not compile. Frozen. */
+/* The frozen C interface of version 0.1 on 64-bit targets, for C11 and C++11: a header that moves or resizes a
+ * field, gives a constant another value, or declares a function differently does not compile. Frozen. */
 
 #include "tenon.h"
 
@@ -11,7 +11,7 @@
 
 /* Structs. A later version may add fields behind these and so make a struct larger, never smaller. */
 
-HOLDS(sizeof(tenon_engine_options) >= 88);
+HOLDS(sizeof(tenon_engine_options) >= 96);
 HOLDS(offsetof(tenon_engine_options, struct_size) == 0);
 HOLDS(offsetof(tenon_engine_options, flags) == 4);
 HOLDS(offsetof(tenon_engine_options, verify) == 8);
@@ -26,6 +26,28 @@ HOLDS(offsetof(tenon_engine_options, log) == 64);
 HOLDS(offsetof(tenon_engine_options, log_data) == 72);
 HOLDS(offsetof(tenon_engine_options, log_level) == 80);
 HOLDS(offsetof(tenon_engine_options, reserved) == 84);
+HOLDS(offsetof(tenon_engine_options, lock_file) == 88);
+
+HOLDS(sizeof(tenon_estimate) >= 72);
+HOLDS(offsetof(tenon_estimate, struct_size) == 0);
+HOLDS(offsetof(tenon_estimate, fits) == 4);
+HOLDS(offsetof(tenon_estimate, weights) == 8);
+HOLDS(offsetof(tenon_estimate, cache) == 16);
+HOLDS(offsetof(tenon_estimate, compute) == 24);
+HOLDS(offsetof(tenon_estimate, other) == 32);
+HOLDS(offsetof(tenon_estimate, total) == 40);
+HOLDS(offsetof(tenon_estimate, session) == 48);
+HOLDS(offsetof(tenon_estimate, available) == 56);
+HOLDS(offsetof(tenon_estimate, reserve) == 64);
+
+HOLDS(sizeof(tenon_pull_options) >= 40);
+HOLDS(offsetof(tenon_pull_options, struct_size) == 0);
+HOLDS(offsetof(tenon_pull_options, flags) == 4);
+HOLDS(offsetof(tenon_pull_options, rate_limit) == 8);
+HOLDS(offsetof(tenon_pull_options, deadline_us) == 16);
+HOLDS(offsetof(tenon_pull_options, endpoint) == 24);
+HOLDS(offsetof(tenon_pull_options, connections) == 32);
+HOLDS(offsetof(tenon_pull_options, reserved) == 36);
 
 HOLDS(sizeof(tenon_timed_segment) >= 48);
 HOLDS(offsetof(tenon_timed_segment, struct_size) == 0);
@@ -109,11 +131,16 @@ HOLDS(TENON_LOG_INFO == 3);
 HOLDS(TENON_LOG_DEBUG == 4);
 HOLDS(TENON_LOG_TRACE == 5);
 HOLDS(TENON_ENGINE_ONLY_NAMED_PLACES == 1);
+HOLDS(TENON_ENGINE_IGNORE_MEMORY == 2);
 HOLDS(TENON_VERIFY_CACHED == 0);
 HOLDS(TENON_VERIFY_ALWAYS == 1);
 HOLDS(TENON_VERIFY_NEVER == 2);
 HOLDS(TENON_PHASE_VERIFY == 1);
 HOLDS(TENON_PHASE_LOAD == 2);
+HOLDS(TENON_PHASE_PULL == 3);
+HOLDS(TENON_PULL_ACCEPT_LICENSE == 1);
+HOLDS(TENON_PULL_OFFLINE == 2);
+HOLDS(TENON_PULL_NO_OPTIONAL == 4);
 HOLDS(TENON_EVENT_SEGMENT == 1);
 HOLDS(TENON_EVENT_TEXT == 2);
 HOLDS(TENON_EVENT_TOKEN == 3);
@@ -122,7 +149,7 @@ HOLDS(TENON_EVENT_LANGUAGE == 5);
 HOLDS(TENON_EVENT_PROGRESS == 6);
 HOLDS(TENON_EVENT_NOTE == 7);
 
-/* Callbacks: the types of 0.1 again, which a compiler takes as the same or not at all. */
+/* Callbacks: the types of this version again, which a compiler takes as the same or not at all. */
 
 typedef void (*tenon_log_fn)(void *data, int32_t level, const char *target, const char *line) TENON_NOEXCEPT;
 typedef tenon_status (*tenon_entry_fn)(const struct tenon_host_v1 *host, const struct tenon_plugin_v1 **plugin);
@@ -173,10 +200,15 @@ TENON_API tenon_status tenon_model_verify(const tenon_engine *engine, const char
     tenon_progress_fn progress, void *data, tenon_error **error);
 TENON_API tenon_status tenon_engine_shutdown(tenon_engine *engine, int64_t timeout_us, tenon_error **error);
 TENON_API void tenon_engine_free(tenon_engine *engine);
+TENON_API tenon_status tenon_engine_estimate(const tenon_engine *engine, const char *name,
+    const tenon_options *load_options, uint32_t sessions, struct tenon_estimate *estimate, tenon_table **devices,
+    tenon_error **error);
 TENON_API tenon_status tenon_model_load(tenon_engine *engine, const char *name, const tenon_options *load_options,
     tenon_progress_fn progress, void *data, tenon_model **model, tenon_error **error);
 TENON_API const char *tenon_model_info(const tenon_model *model, const char *key);
 TENON_API void tenon_model_free(tenon_model *model);
+TENON_API tenon_status tenon_engine_pull(tenon_engine *engine, const char *name,
+    const struct tenon_pull_options *options, tenon_progress_fn progress, void *data, tenon_error **error);
 TENON_API tenon_status tenon_session_new(const tenon_model *model, tenon_session **session, tenon_error **error);
 TENON_API tenon_status tenon_run(tenon_session *session, const tenon_request *request, tenon_result **result,
     tenon_error **error);
@@ -222,8 +254,8 @@ TENON_API tenon_status tenon_stream_start(tenon_session *session, const tenon_re
     tenon_error **error);
 TENON_API tenon_status tenon_stream_next(tenon_stream *stream, int64_t timeout_us, struct tenon_event *event,
     tenon_error **error);
-TENON_API tenon_status tenon_stream_push_audio(tenon_stream *stream, const float *samples, size_t frames,
-    uint32_t rate, uint32_t channels, tenon_error **error);
+TENON_API tenon_status tenon_stream_push_audio(tenon_stream *stream, const float *samples, size_t frames, uint32_t rate,
+    uint32_t channels, tenon_error **error);
 TENON_API tenon_status tenon_stream_push_audio_i16(tenon_stream *stream, const int16_t *samples, size_t frames,
     uint32_t rate, uint32_t channels, tenon_error **error);
 TENON_API tenon_status tenon_stream_finish_input(tenon_stream *stream, tenon_error **error);

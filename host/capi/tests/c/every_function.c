@@ -91,6 +91,8 @@ DOES(register_plugin, tenon_engine_register_plugin(a->handle, refuses, a->error)
 DOES(models, tenon_engine_models(a->handle, a->out, a->error))
 DOES(plugins, tenon_engine_plugins(a->handle, a->out, a->error))
 DOES(verify, tenon_model_verify(a->handle, a->first, (int32_t)a->rate, no_progress, NULL, a->error))
+DOES(estimate, tenon_engine_estimate(a->handle, a->first, NULL, 1, a->out, NULL, a->error))
+DOES(pull, tenon_engine_pull(a->handle, a->first, NULL, no_progress, NULL, a->error))
 DOES(engine_shutdown, tenon_engine_shutdown(a->handle, a->time, a->error))
 FREES(engine_free, tenon_engine_free(a->handle))
 
@@ -181,6 +183,8 @@ static const struct function {
     {"tenon_engine_models", models, ENGINE, NONE, OUT, 0, 0, TENON_OK, TABLE},
     {"tenon_engine_plugins", plugins, ENGINE, NONE, OUT, 0, 0, TENON_OK, TABLE},
     {"tenon_model_verify", verify, ENGINE, NONE, FIRST, "echo", 0, TENON_OK, NONE},
+    {"tenon_engine_estimate", estimate, ENGINE, NONE, FIRST | STRUCT, "echo", 0, TENON_OK, NONE},
+    {"tenon_engine_pull", pull, ENGINE, NONE, FIRST, "echo", 0, TENON_OK, NONE},
     {"tenon_model_load", load, ENGINE, NONE, FIRST | OUT, "echo", 0, TENON_OK, MODEL},
     {"tenon_model_info", model_info, MODEL, NONE, VALUE | FIRST, "options:chat", 0, TENON_OK, NONE},
     {"tenon_session_new", session_new, MODEL, NONE, OUT, 0, 0, TENON_OK, SESSION},

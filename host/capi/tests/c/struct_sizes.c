@@ -7,10 +7,12 @@
 /* A struct of a version to come: what is known today, and more. */
 union longer {
     tenon_engine_options options;
+    tenon_pull_options pull;
     tenon_event event;
     tenon_timed_segment segment;
     tenon_timed_word word;
     tenon_run_usage usage;
+    tenon_estimate estimate;
     uint32_t struct_size;
     unsigned char bytes[1024];
 };
@@ -50,10 +52,31 @@ static void reads_what_it_knows(void) {
     }
 }
 
+/* A model without files: what the options say is all that can be wrong. */
+static void pulls_with_options_of_every_size(tenon_engine *engine) {
+    union longer options;
+    memset(&options, 0, sizeof options);
+    const uint32_t refused[] = {0, 1, 2, 3, 65537, UINT32_MAX};
+    for (int at = 0; at < 6; at++) {
+        options.struct_size = refused[at];
+        WANT(TENON_E_INVALID_ARGUMENT, tenon_engine_pull(engine, "echo", &options.pull, NULL, NULL, &problem));
+    }
+    for (options.struct_size = 4; options.struct_size <= sizeof options; options.struct_size += 4)
+        WANT(TENON_OK, tenon_engine_pull(engine, "echo", &options.pull, NULL, NULL, &problem));
+    options.struct_size = sizeof options;
+    options.bytes[sizeof(tenon_pull_options)] = 1;
+    WANT(TENON_E_UNSUPPORTED, tenon_engine_pull(engine, "echo", &options.pull, NULL, NULL, &problem));
+    tenon_pull_options known = tenon_pull_options_init();
+    known.flags = 8;
+    WANT(TENON_E_UNSUPPORTED, tenon_engine_pull(engine, "echo", &known, NULL, NULL, &problem));
+    known.flags = 0, known.reserved = 1;
+    WANT(TENON_E_UNSUPPORTED, tenon_engine_pull(engine, "echo", &known, NULL, NULL, &problem));
+}
+
 static void refuses_what_it_does_not_know(void) {
     tenon_engine *engine = NULL;
     tenon_engine_options options = tenon_engine_options_init();
-    options.flags = 2;
+    options.flags = 4;
     WANT(TENON_E_UNSUPPORTED, tenon_engine_new(&options, &engine, &problem));
     options = tenon_engine_options_init();
     options.reserved = 1;
@@ -113,6 +136,32 @@ static void writes_what_there_is_room_for(writer write, const void *from, size_t
     }
 }
 
+/* What is available changes from call to call; everything before it does not. */
+static void estimates_of_every_size(const tenon_engine *engine) {
+    union longer made;
+    for (uint32_t size = 4; size <= sizeof made; size += 4) {
+        memset(&made, 0xaa, sizeof made);
+        made.struct_size = size;
+        WANT(TENON_OK, tenon_engine_estimate(engine, "echo", NULL, 2, &made.estimate, NULL, &problem));
+        CHECK(made.struct_size == size);
+        CHECK(size < 16 || (made.estimate.fits == 1 && made.estimate.weights == 0));
+        CHECK(size < 56 || (made.estimate.total == 24576 && made.estimate.session == 12288));
+        for (size_t at = sizeof(tenon_estimate); at < size; at++)
+            CHECK(made.bytes[at] == 0);
+        for (size_t at = size; at < sizeof made; at++)
+            CHECK(made.bytes[at] == 0xaa);
+    }
+    made.struct_size = 2;
+    WANT(TENON_E_INVALID_ARGUMENT, tenon_engine_estimate(engine, "echo", NULL, 2, &made.estimate, NULL, &problem));
+    tenon_table *devices = NULL;
+    tenon_estimate whole = tenon_estimate_init();
+    WANT(TENON_OK, tenon_engine_estimate(engine, "echo", NULL, 0, &whole, &devices, &problem));
+    CHECK(whole.total == 0 && whole.reserve > 0 && tenon_table_rows(devices) == 1);
+    CHECK(strcmp(tenon_table_get(devices, 0, "device"), "cpu") == 0);
+    CHECK(strcmp(tenon_table_get(devices, 0, "fits"), "yes") == 0);
+    tenon_table_free(devices);
+}
+
 static void events_of_every_size(tenon_session *session, const tenon_request *request) {
     tenon_stream *stream = NULL;
     WANT(TENON_OK, tenon_stream_start(session, request, &stream, &problem));
@@ -137,6 +186,7 @@ int main(void) {
     reads_what_it_knows();
     refuses_what_it_does_not_know();
     struct chain chain = chain_new();
+    pulls_with_options_of_every_size(chain.engine);
     static float sound[40000];
     sound[0] = 0.25f;
     tenon_request *request = NULL;
@@ -151,6 +201,7 @@ int main(void) {
     writes_what_there_is_room_for(write_segment, result, sizeof(tenon_timed_segment));
     writes_what_there_is_room_for(write_word, result, sizeof(tenon_timed_word));
     writes_what_there_is_room_for(write_usage, result, sizeof(tenon_run_usage));
+    estimates_of_every_size(chain.engine);
     events_of_every_size(chain.session, request);
     tenon_result_free(result);
     tenon_options_free(options);

@@ -55,6 +55,17 @@ void progress_hears_both_phases_and_may_cancel() {
     FAILS(TENON_E_OPTIONS, engine.load("echo", options));
 }
 
+// What is here needs no network: the files are hashed, and that is all.
+void a_pull_hears_of_verification_and_says_what_it_misses() {
+    tenon::engine engine = suspicious();
+    tenon::pull_options asked;
+    asked.offline = true;
+    engine.pull("echo-with-file", asked, [](tenon::phase, float) { return true; });
+    FAILS(TENON_E_NOT_FOUND, engine.pull("no-such-model"));
+    asked.endpoint = "no address";
+    FAILS(TENON_E_INVALID_ARGUMENT, engine.pull("echo-with-file", asked));
+}
+
 void what_progress_throws_cancels_and_comes_out_of_the_call() {
     tenon::engine engine = suspicious();
     int calls = 0;
@@ -247,6 +258,7 @@ void many_threads_log_at_once_and_nothing_is_heard_after_the_last_is_gone() {
 
 int main() {
     progress_hears_both_phases_and_may_cancel();
+    a_pull_hears_of_verification_and_says_what_it_misses();
     what_progress_throws_cancels_and_comes_out_of_the_call();
     a_callback_that_calls_back_is_refused();
     what_a_wakeup_throws_comes_out_of_the_next_read();

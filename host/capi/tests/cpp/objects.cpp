@@ -48,8 +48,8 @@ void the_version_is_that_of_the_header() {
 void tables_list_models_and_plugins() {
     const tenon::engine engine;
     const tenon::table models = engine.models();
-    CHECK(models.rows() >= 1 && models.columns() == 8);
-    CHECK(models.column(0) == "name" && !models.column(8));
+    CHECK(models.rows() >= 1 && models.columns() == 9);
+    CHECK(models.column(0) == "name" && !models.column(9));
     std::size_t row = 0;
     while (row < models.rows() && models.at(row, "name") != "echo") row++;
     CHECK(models.at(row, "backend") == "echo" && models.at(row, "state") == "present");
@@ -103,8 +103,27 @@ void an_engine_looks_where_it_is_told_to() {
     engine.add_manifest_text("name = \"again\"\ntask = \"generate\"\nbackend = \"echo\"\nlicense = \"MIT\"\n");
     CHECK(engine.load("echo").session() && engine.load("again").session());
     engine.verify("again", tenon::verify_mode::cached);
+    asked.lock_file = "/no/such/tenon.lock";
+    FAILS(TENON_E_NOT_FOUND, tenon::engine(asked));
+    asked.lock_file.clear();
     asked.patience = -1us;
     FAILS(TENON_E_INVALID_ARGUMENT, tenon::engine(asked));
+}
+
+void memory_is_estimated_and_a_model_that_does_not_fit_is_refused() {
+    const tenon::engine engine;
+    const tenon::memory_estimate one = engine.estimate("echo"), three = engine.estimate("echo", 3);
+    CHECK(one.cache == 4096 && one.compute == 8192 && one.other == 0 && one.total == 12288 && one.session == 12288);
+    CHECK(three.total == 3 * one.total && one.fits && one.available > one.total && one.reserve > 0);
+    tenon::options greedy;
+    greedy.set("memory_mb", 1000000000);
+    const tenon::memory_estimate most = engine.estimate("echo", greedy);
+    CHECK(most.other == 1000000000000000 && !most.fits);
+    FAILS(TENON_E_OUT_OF_MEMORY, tenon::engine().load("echo", greedy));
+    FAILS(TENON_E_NOT_FOUND, engine.estimate("no-such-model"));
+    tenon::engine_options careless;
+    careless.ignore_memory = true;
+    CHECK(tenon::engine(careless).load("echo", greedy));
 }
 
 void what_was_made_outlives_what_it_was_made_of() {
@@ -302,6 +321,7 @@ int main() {
     an_error_tells_its_status_its_sentence_and_its_details();
     texts_need_no_nul_and_are_not_cut_at_one();
     an_engine_looks_where_it_is_told_to();
+    memory_is_estimated_and_a_model_that_does_not_fit_is_refused();
     what_was_made_outlives_what_it_was_made_of();
     options_are_of_every_kind();
     a_result_tells_text_json_and_usage();

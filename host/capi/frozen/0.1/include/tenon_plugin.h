@@ -31,6 +31,9 @@
 /** Interface id of `tenon_backend_v1`, which every plugin provides. */
 #define TENON_BACKEND_INTERFACE "tenon.backend/1"
 
+/** Interface id of `tenon_memory_v1`, which a plugin may provide; since 1.1. */
+#define TENON_MEMORY_INTERFACE "tenon.memory/1"
+
 /** Interface id of `tenon_host_options_v1`: read option documents without a JSON parser. */
 #define TENON_HOST_OPTIONS_INTERFACE "tenon.host.options/1"
 
@@ -56,7 +59,7 @@ typedef struct tenon_bsession tenon_bsession;
 #define TENON_ABI_MAJOR 1
 
 /** Minor version of the plugin contract; it grows when an interface or an item kind is added. */
-#define TENON_ABI_MINOR 0
+#define TENON_ABI_MINOR 1
 
 /** `tenon_item.kind` of a `tenon_text`: prompt, chat message or text to embed (in); a piece of generated text (out). */
 #define TENON_KIND_TEXT 1
@@ -318,6 +321,23 @@ typedef struct tenon_backend_v1 {
                         uint32_t item_count,
                         tenon_str options);
 } tenon_backend_v1;
+
+/** `"tenon.memory/1"`: how much memory a model is going to need, asked before it is opened. Since 1.1. */
+typedef struct tenon_memory_v1 {
+    /** Size of this struct in bytes. */
+    uint32_t struct_size;
+    /** Zero. */
+    uint32_t reserved;
+    /**
+     * Emits one `tenon_document` named `estimate`: bytes on each device, of the model and of each session on it. Files and
+     * options are those that `model_open` will get. It reads the headers of the files and never their weights, and
+     * answers `TENON_E_UNSUPPORTED` where nothing can be said.
+     */
+    tenon_status (*estimate)(tenon_call *call,
+                             const struct tenon_file *files,
+                             uint32_t file_count,
+                             tenon_str load_options);
+} tenon_memory_v1;
 
 /** What a plugin is: the root that its entry function hands out. Static memory of the plugin. */
 typedef struct tenon_plugin_v1 {
