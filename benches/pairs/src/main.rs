@@ -1,10 +1,11 @@
 //! Paired benchmarks of Tenon against the engines that it wraps. The protocol stands in `benches/README.md`.
 //!
 //! `tenon-bench pairs` runs both sides in turn and prints the ratios; `tenon-bench side …` is Tenon's own side;
-//! `tenon-bench crossing` and `tenon-bench verify` measure what only Tenon does.
+//! `tenon-bench crossing` and `tenon-bench verify` measure what only Tenon does, `tenon-bench pull` fetching beside curl.
 
 mod crossing;
 mod pairs;
+mod pull;
 mod side;
 mod verify;
 
@@ -14,9 +15,11 @@ use std::process::ExitCode;
 /// The error is a sentence for the terminal.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: tenon-bench pairs [--pairs N] [--only WORD] [--whisper-cli PATH] [--llama-bench PATH]
+const USAGE: &str = "usage: tenon-bench pairs [--pairs N] [--only WORD] [--speech FILE] [--text FILE] [--whisper-cli PATH] [--llama-bench PATH]
        tenon-bench crossing
        tenon-bench verify [--size BYTES]
+       tenon-bench pull [--size BYTES] [--pairs N] [--folder DIR]
+       tenon-bench serve FILE
        tenon-bench side transcribe MODEL WAV THREADS BEAM REPEAT
        tenon-bench side generate MODEL PROMPT_FILE GENERATE THREADS REPEAT";
 
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
         ["pairs", flags @ ..] => pairs::run(flags),
         ["crossing"] => crossing::run(),
         ["verify", flags @ ..] => verify::run(flags),
+        ["pull", flags @ ..] => pull::run(flags),
+        ["serve", words @ ..] => pull::serve(words),
         ["side", "transcribe", rest @ ..] => side::transcribe(rest),
         ["side", "generate", rest @ ..] => side::generate(rest),
         _ => {

@@ -19,7 +19,7 @@ type Figures = [f64; 7];
 
 const FIGURES: [&str; 7] = ["load cpu", "load wall", "start cpu", "run cpu", "run wall", "peak memory", "own memory"];
 
-/// `[--pairs N] [--only WORD] [--whisper-cli PATH] [--llama-bench PATH]`
+/// `[--pairs N] [--only WORD] [--speech FILE] [--text FILE] [--whisper-cli PATH] [--llama-bench PATH]`
 pub fn run(flags: &[&str]) -> Outcome<()> {
     let pairs: usize = flag(flags, "--pairs").unwrap_or("5").parse()?;
     let scratch = tempfile::tempdir()?;
@@ -29,7 +29,9 @@ pub fn run(flags: &[&str]) -> Outcome<()> {
         "case", "figure", "median", "least", "most", "tenon", "direct"
     );
     let only = flag(flags, "--only").unwrap_or_default();
-    for case in cases(scratch.path())?.into_iter().filter(|case| case.name.contains(only)) {
+    let speech = flag(flags, "--speech").map_or_else(|| root().join("models/commands-en-q5_0.bin"), PathBuf::from);
+    let text = flag(flags, "--text").map_or_else(|| root().join("models/intents-en-q8_0.gguf"), PathBuf::from);
+    for case in cases(scratch.path(), &speech, &text)?.into_iter().filter(|case| case.name.contains(only)) {
         compare(&case, pairs)?;
     }
     if let Some(program) = flag(flags, "--whisper-cli") {
@@ -41,9 +43,7 @@ pub fn run(flags: &[&str]) -> Outcome<()> {
     Ok(())
 }
 
-fn cases(scratch: &Path) -> Outcome<Vec<Case>> {
-    let speech = root().join("models/commands-en-q5_0.bin");
-    let text = root().join("models/intents-en-q8_0.gguf");
+fn cases(scratch: &Path, speech: &Path, text: &Path) -> Outcome<Vec<Case>> {
     let words = |paths: &[&Path], numbers: &[&str]| -> Vec<String> {
         paths
             .iter()
@@ -61,43 +61,43 @@ fn cases(scratch: &Path) -> Outcome<Vec<Case>> {
             name: "load speech",
             task: "transcribe",
             direct: "tenon-bench-whisper",
-            arguments: words(&[&speech, &short], &["1", "1", "0"]),
+            arguments: words(&[speech, &short], &["1", "1", "0"]),
         },
         Case {
             name: "load text",
             task: "generate",
             direct: "tenon-bench-llama",
-            arguments: words(&[&text, &word], &["1", "1", "0"]),
+            arguments: words(&[text, &word], &["1", "1", "0"]),
         },
         Case {
             name: "transcribe 11 s",
             task: "transcribe",
             direct: "tenon-bench-whisper",
-            arguments: words(&[&speech, &short], &["1", "1", "5"]),
+            arguments: words(&[speech, &short], &["1", "1", "5"]),
         },
         Case {
             name: "transcribe 11 s beam 5",
             task: "transcribe",
             direct: "tenon-bench-whisper",
-            arguments: words(&[&speech, &short], &["1", "5", "3"]),
+            arguments: words(&[speech, &short], &["1", "5", "3"]),
         },
         Case {
             name: "transcribe 5 min",
             task: "transcribe",
             direct: "tenon-bench-whisper",
-            arguments: words(&[&speech, &long], &["1", "1", "1"]),
+            arguments: words(&[speech, &long], &["1", "1", "1"]),
         },
         Case {
             name: "prompt 481",
             task: "generate",
             direct: "tenon-bench-llama",
-            arguments: words(&[&text, &prompt], &["1", "1", "5"]),
+            arguments: words(&[text, &prompt], &["1", "1", "5"]),
         },
         Case {
             name: "generate 128",
             task: "generate",
             direct: "tenon-bench-llama",
-            arguments: words(&[&text, &word], &["128", "1", "5"]),
+            arguments: words(&[text, &word], &["128", "1", "5"]),
         },
     ])
 }

@@ -44,7 +44,7 @@ pub fn run(flags: &[&str]) -> Outcome<()> {
 }
 
 /// A file of pseudo-random bytes that is not sparse.
-fn write_model(path: &Path, size: u64) -> Outcome<Digest> {
+pub fn write_model(path: &Path, size: u64) -> Outcome<Digest> {
     let mut block = vec![0_u8; 1 << 20];
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for chunk in block.chunks_exact_mut(8) {
