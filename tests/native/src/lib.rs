@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod random;
+
 /// The root of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
