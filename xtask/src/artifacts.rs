@@ -54,6 +54,14 @@ pub fn library(plugin: &str) -> PathBuf {
 
 /// Where release artefacts are.
 pub fn release_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release")
+    target_folder().join("release")
+}
+
+/// Where the libraries are that tests load.
+pub fn debug_folder() -> PathBuf {
+    target_folder().join("debug")
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

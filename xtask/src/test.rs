@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Crates that link an engine: they are tested through the host, by `tests/native`.
+/// Crates that link an engine: they are tested through the host, by `tests/native`, and whisper's also by its own tests.
 pub const NATIVE: &[&str] = &["tenon-whisper", "tenon-llama", "tenon-bench-whisper", "tenon-bench-llama"];
 
 /// Sums of the test runner's closing lines.
@@ -19,17 +19,16 @@ struct Tally {
 /// Builds and packs everything, runs all tests and the demo, and closes with one line of figures.
 pub fn run() -> Result<(), String> {
     tools::set_up_tests();
-    artifacts::build()?;
+    build_all()?;
     let mut tally = Tally::default();
     // Where nothing can be packed the tests of packages fail; all others can still be run.
     let packed = tally.step("dist", dist::pack(dist::Effort::Little).map(drop));
     let skips = skip_log();
     let _ = std::fs::remove_file(&skips);
-    let mut command = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-    for package in NATIVE {
-        command.args(["--exclude", package]);
-    }
-    let tests = tally.count(command.env("TENON_SKIP_LOG", &skips));
+    let mut command = of_all_crates("test", &["--no-fail-fast"]);
+    command.env("TENON_SKIP_LOG", &skips).env("TENON_TEST_LIBRARIES", artifacts::debug_folder());
+    let tests = tally.count(&mut command);
+    let own = tally.count(&mut of_whisper(&[]));
     let demo = tally.step("demo", run_command(process::command(artifacts::program()).arg("demo")));
     let skipped = std::fs::read_to_string(&skips).unwrap_or_default();
     println!();
@@ -37,7 +36,38 @@ pub fn run() -> Result<(), String> {
         println!("skipped: {line}");
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, skipped.lines().count());
-    packed.and(tests).and(demo)
+    packed.and(tests).and(own).and(demo)
+}
+
+/// Builds what the tests load, and beside it the tests themselves: another profile, in a folder of its own, so that
+/// its compilers work while the release build is down to one linker. With the tests come the plugins and the library
+/// of that profile, which they find by `TENON_TEST_LIBRARIES`: built by themselves, as single tests do, these have
+/// other features, and everything that they use would be compiled again.
+fn build_all() -> Result<(), String> {
+    tools::set_up()?;
+    let mut command = of_all_crates("build", &["--quiet", "--lib", "--bins", "--tests", "--examples"]);
+    let mut beside = command.spawn().map_err(|error| format!("cargo build: {error}"))?;
+    let built = artifacts::build().and_then(|()| run_command(&mut of_whisper(&["--no-run"])));
+    let compiled = beside.wait().map_err(|error| format!("cargo build: {error}"))?;
+    built?;
+    if compiled.success() { Ok(()) } else { Err("the tests do not compile; the reasons stand above".to_owned()) }
+}
+
+/// The tests inside the whisper plugin: in the release profile, whose build of whisper.cpp is there already.
+fn of_whisper(more: &[&str]) -> Command {
+    let mut command = cargo(&["test", "--locked", "--release", "--lib", "-p", "tenon-whisper"]);
+    command.args(more);
+    command
+}
+
+/// A command of cargo on all crates that can be tested by themselves.
+fn of_all_crates(verb: &str, more: &[&str]) -> Command {
+    let mut command = cargo(&[verb, "--locked", "--workspace"]);
+    for package in NATIVE {
+        command.args(["--exclude", package]);
+    }
+    command.args(more);
+    command
 }
 
 /// Where a test that cannot run here writes a line that says why, so that nothing is skipped silently.
