@@ -25,10 +25,13 @@ pub fn run() -> Result<(), String> {
     let packed = tally.step("dist", dist::pack(dist::Effort::Little).map(drop));
     let skips = skip_log();
     let _ = std::fs::remove_file(&skips);
+    // One linker for the better part of a minute, and nothing here waits for it.
+    let compiling = of_whisper(&["--no-run", "--quiet"]).spawn();
     let mut command = of_all_crates("test", &["--no-fail-fast"]);
     command.env("TENON_SKIP_LOG", &skips).env("TENON_TEST_LIBRARIES", artifacts::debug_folder());
     let tests = tally.count(&mut command);
-    let own = tally.count(&mut of_whisper(&[]));
+    let compiled = compiling.and_then(|mut child| child.wait()).map_err(|error| format!("cargo test: {error}"));
+    let own = compiled.and_then(|_| tally.count(&mut of_whisper(&[])));
     let demo = tally.step("demo", run_command(process::command(artifacts::program()).arg("demo")));
     let skipped = std::fs::read_to_string(&skips).unwrap_or_default();
     println!();
@@ -47,7 +50,7 @@ fn build_all() -> Result<(), String> {
     tools::set_up()?;
     let mut command = of_all_crates("build", &["--quiet", "--lib", "--bins", "--tests", "--examples"]);
     let mut beside = command.spawn().map_err(|error| format!("cargo build: {error}"))?;
-    let built = artifacts::build().and_then(|()| run_command(&mut of_whisper(&["--no-run"])));
+    let built = artifacts::build();
     let compiled = beside.wait().map_err(|error| format!("cargo build: {error}"))?;
     built?;
     if compiled.success() { Ok(()) } else { Err("the tests do not compile; the reasons stand above".to_owned()) }

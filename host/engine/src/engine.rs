@@ -5,7 +5,7 @@ use crate::cancel::{CancelToken, StopSigns};
 use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
-use crate::memory::{Estimate, MemoryCheck};
+use crate::memory::{Estimate, MemoryCheck, Promised};
 use crate::model::{Load, LoadProgress, Model, ModelInner, gate_for, patience_for};
 use crate::offline::with_plugins_of;
 use crate::plugin::call::on_big_stack;
@@ -49,6 +49,7 @@ struct Inner {
     patience: Duration,
     memory_check: MemoryCheck,
     pretended_memory: Option<u64>,
+    promised: Promised,
     shutdown: CancelToken,
     crew: Arc<Crew>,
     log: Log,
@@ -280,6 +281,7 @@ impl EngineBuilder {
             threads,
             patience: self.patience.unwrap_or(PATIENCE),
             memory_check: self.memory_check,
+            promised: if self.pretended_memory.is_some() { Promised::default() } else { Promised::of_process() },
             pretended_memory: self.pretended_memory,
             shutdown: CancelToken::new(),
             crew: Arc::default(),
@@ -612,7 +614,8 @@ impl Engine {
         let verify_time = began.elapsed();
         let began = Instant::now();
         let asks = Call::new(stop.clone()).with_options(options.clone());
-        self.admit(&manifest, &backend, &files, &options, load.memory.unwrap_or(self.0.memory_check), asks)?;
+        let check = load.memory.unwrap_or(self.0.memory_check);
+        let _promise = self.admit(&manifest, &backend, &files, &options, check, asks)?;
         let call = Call::new(stop).with_options(options.clone()).with_progress(Box::new(move |fraction| {
             tell(&hears, LoadProgress::Open(fraction));
         }));
@@ -672,6 +675,10 @@ impl Engine {
             let call = Call::new(stop).with_options(options.clone());
             self.estimate_files(manifest, &backend, &files, &options, call)
         })
+    }
+
+    pub(crate) fn promised(&self) -> &Promised {
+        &self.0.promised
     }
 
     pub(crate) fn pretended_memory(&self) -> Option<u64> {

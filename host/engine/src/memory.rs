@@ -11,7 +11,7 @@ use crate::plugin::call;
 use crate::plugin::host::{Call, Sink};
 use crate::plugin::item::Output;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tenon_store::{Manifest, VerifiedFile};
 use tenon_tasks::{DeviceEstimate, MemoryEstimate, MemoryParts, Options, task};
 
@@ -135,6 +135,50 @@ fn group_limit(folder: &Path) -> Option<(u64, u64)> {
     Some((limit, limit.saturating_sub(used.saturating_sub(cached))))
 }
 
+/// Bytes of the loads that were let through and are not over: what they are going to take is still there to be had.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Promised(Arc<Mutex<u64>>);
+
+impl Promised {
+    /// The one of this process. Engines that pretend to have memory each have a machine of their own.
+    pub(crate) fn of_process() -> Self {
+        static OF_PROCESS: OnceLock<Promised> = OnceLock::new();
+        OF_PROCESS.get_or_init(Self::default).clone()
+    }
+
+    /// Promises what a model and one session need of the machine's memory, if they fit beside what was promised before,
+    /// which `estimate` gets.
+    fn make(&self, estimate: impl FnOnce(u64) -> Estimate) -> Result<Promise> {
+        let mut promised = self.lock();
+        let estimate = estimate(*promised);
+        estimate.check()?;
+        let of_machine = estimate.devices.iter().filter(|device| device.need.device == CPU);
+        let need = of_machine.fold(0, |sum: u64, device| sum.saturating_add(device.need.total(1)));
+        *promised = promised.saturating_add(need);
+        Ok(Promise { of: self.clone(), need })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The memory that a load was promised, until it is over.
+#[derive(Debug, Default)]
+#[must_use = "dropped, the memory can be promised to another load"]
+pub(crate) struct Promise {
+    of: Promised,
+    need: u64,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let mut promised = self.of.lock();
+        *promised = promised.saturating_sub(self.need);
+    }
+}
+
 /// What a model is going to need, and whether it fits this machine now.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -245,7 +289,8 @@ impl Engine {
         self.estimate_manifest(&manifest, load)
     }
 
-    /// Refuses a model that does not fit. One of which the backend says nothing is let through.
+    /// Refuses a model that does not fit beside the loads that are under way; what it is promised it keeps until it is
+    /// loaded. One of which the backend says nothing is let through.
     pub(crate) fn admit(
         &self,
         manifest: &Manifest,
@@ -254,13 +299,17 @@ impl Engine {
         options: &Options,
         check: MemoryCheck,
         call: Call,
-    ) -> Result<()> {
+    ) -> Result<Promise> {
         if check == MemoryCheck::Ignore {
-            return Ok(());
+            return Ok(Promise::default());
         }
         match needs_of(backend, files, call) {
-            Ok(needs) if needs.total(1) <= SMALL && self.pretended_memory().is_none() => Ok(()),
-            Ok(needs) => self.fitted(manifest, backend, options, needs).check(),
+            Ok(needs) if needs.total(1) <= SMALL && self.pretended_memory().is_none() => Ok(Promise::default()),
+            Ok(needs) => self.promised().make(|promised| {
+                let memory = self.memory();
+                let available = memory.available.map(|available| available.saturating_sub(promised));
+                fitted(&Memory { available, ..memory }, manifest, backend, options, needs)
+            }),
             Err(error) if error.is_stop() => Err(error),
             Err(error) => {
                 // What is wrong with the files, the backend says again and better when it opens them.
@@ -269,7 +318,7 @@ impl Engine {
                     ErrorKind::Panic | ErrorKind::Plugin => tracing::warn!(model, %error, "no estimate of its memory"),
                     _ => tracing::debug!(model, %error, "no estimate of its memory"),
                 }
-                Ok(())
+                Ok(Promise::default())
             }
         }
     }
@@ -283,19 +332,19 @@ impl Engine {
         options: &Options,
         call: Call,
     ) -> Result<Estimate> {
-        Ok(self.fitted(manifest, backend, options, needs_of(backend, files, call)?))
+        Ok(fitted(&self.memory(), manifest, backend, options, needs_of(backend, files, call)?))
     }
+}
 
-    fn fitted(&self, manifest: &Manifest, backend: &Backend, options: &Options, needs: MemoryEstimate) -> Estimate {
-        let memory = self.memory();
-        let devices = needs.devices.into_iter().map(|need| device_fit(need, backend, &memory)).collect();
-        Estimate {
-            model: manifest.name.clone(),
-            backend: backend.id().to_owned(),
-            load_options: options.clone(),
-            devices,
-        }
-    }
+fn fitted(
+    memory: &Memory,
+    manifest: &Manifest,
+    backend: &Backend,
+    options: &Options,
+    needs: MemoryEstimate,
+) -> Estimate {
+    let devices = needs.devices.into_iter().map(|need| device_fit(need, backend, memory)).collect();
+    Estimate { model: manifest.name.clone(), backend: backend.id().to_owned(), load_options: options.clone(), devices }
 }
 
 /// What the backend says, read and believed as far as it can be.

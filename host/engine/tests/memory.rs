@@ -1,6 +1,7 @@
 //! Estimates of memory, and loads that are refused because what is there is not enough.
 
-use tenon::{CancelToken, Engine, ErrorKind, Load, MemoryCheck, Options};
+use std::sync::mpsc::channel;
+use tenon::{CancelToken, Engine, ErrorKind, Load, LoadProgress, MemoryCheck, Options};
 use tenon_testkit::{Home, c_example, cpp_example};
 
 const MB: u64 = 1_000_000;
@@ -65,6 +66,31 @@ fn a_model_that_does_not_fit_is_refused_with_the_numbers_before_it_is_opened() {
     let just = 400 * MB + 12_295 + (32 << 20);
     assert!(pretending(&home, just - 1).load("big", Load::new()).is_err());
     pretending(&home, just).load("big", Load::new()).unwrap();
+}
+
+#[test]
+fn two_loads_at_once_are_not_promised_the_same_memory() {
+    let home = home(400);
+    let engine = pretending(&home, 600 * MB);
+    let (under_way, loading) = channel();
+    let (go_on, waits) = channel::<()>();
+    let first = {
+        let engine = engine.clone();
+        let progress = move |progress| {
+            if matches!(progress, LoadProgress::Open(_)) && under_way.send(()).is_ok() {
+                let _ = waits.recv();
+            }
+        };
+        std::thread::spawn(move || engine.load("big", Load::new().progress(progress)))
+    };
+    loading.recv().unwrap();
+    let error = engine.load("big", Load::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    assert!(error.message().contains("and 199 MB are available"), "{}", error.message());
+    drop((loading, go_on));
+    first.join().unwrap().unwrap();
+    // What a loaded model has taken shows in what is available, which here it only pretends.
+    engine.load("big", Load::new()).unwrap();
 }
 
 #[test]

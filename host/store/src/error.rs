@@ -223,6 +223,9 @@ impl std::error::Error for Error {
     }
 }
 
+/// What to do about a file that is not what its manifest says.
+const REPAIR: &str = "`tenon verify --repair` gets it again";
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
@@ -242,11 +245,11 @@ impl fmt::Display for Error {
             }
             ErrorKind::SizeMismatch { path, expected, actual } => {
                 let path = path.display();
-                write!(f, "{path} has {actual} bytes, not the {expected} of its manifest: get the file again")
+                write!(f, "{path} has {actual} bytes, not the {expected} of its manifest: {REPAIR}")
             }
             ErrorKind::HashMismatch { path, expected, actual } => {
                 let path = path.display();
-                write!(f, "{path} has the SHA-256 {actual}, not the {expected} of its manifest: get the file again")
+                write!(f, "{path} has the SHA-256 {actual}, not the {expected} of its manifest: {REPAIR}")
             }
             ErrorKind::Changed { path } => {
                 write!(f, "{} was written to while it was being verified: try again when nobody does", path.display())

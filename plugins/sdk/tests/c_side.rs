@@ -268,8 +268,12 @@ fn plugins_of_today_answer_to_the_host_frozen_at_1_0() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "one two");
 }
 
-/// The echo plugin, built in the profile and target folder of this test.
+/// The echo plugin: as `cargo xtask test` has built it together with the tests, or built now in the profile and target
+/// folder of this test.
 fn echo() -> PathBuf {
+    if let Some(built) = std::env::var_os("TENON_TEST_LIBRARIES") {
+        return PathBuf::from(built).join(library_name("tenon_echo"));
+    }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     succeed(
         Command::new(env!("CARGO"))
