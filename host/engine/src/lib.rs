@@ -27,6 +27,7 @@
 
 mod answer;
 mod cancel;
+mod cgroup;
 mod collect;
 mod crew;
 mod engine;

@@ -4,6 +4,7 @@
 //! ([`Engine::estimate`]); a load that cannot fit is refused before a weight is read, with the numbers. What is
 //! available is what the system can give without swapping, or less where a cgroup allows less.
 
+use crate::cgroup;
 use crate::engine::{Backend, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Load;
@@ -98,24 +99,9 @@ fn system() -> (u64, Option<u64>) {
     (system.total_memory(), Some(system.available_memory()))
 }
 
-/// Limit and what is left of it, of each cgroup of this process that has one, version 2 or 1.
+/// Limit and what is left of it, of each cgroup of this process that has one.
 fn group_limits(root: &Path) -> Vec<(u64, u64)> {
-    let membership = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let mut limits = Vec::new();
-    for line in membership.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
-        let mounts: &[&str] = match controllers {
-            "" => &["sys/fs/cgroup", "sys/fs/cgroup/unified"],
-            names if names.split(',').any(|name| name == "memory") => &["sys/fs/cgroup/memory"],
-            _ => continue,
-        };
-        let group = Path::new(group.trim_start_matches('/'));
-        for mount in mounts {
-            limits.extend(group.ancestors().filter_map(|group| group_limit(&root.join(mount).join(group))));
-        }
-    }
-    limits
+    cgroup::folders(root, "memory").iter().filter_map(|folder| group_limit(folder)).collect()
 }
 
 /// Cached file pages count as used by a group, but the kernel takes them back when memory is wanted.
@@ -419,17 +405,7 @@ pub fn estimate_of_manifest(manifest: &Manifest) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        root
-    }
+    use crate::cgroup::tree;
 
     const GIB: u64 = 1 << 30;
 

@@ -5,12 +5,14 @@
 //! reader) gives its threads back meanwhile.
 
 use crate::cancel::{StopSigns, stop_error};
+use crate::cgroup;
 use crate::error::Result;
+use crate::memory::Memory;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use sysinfo::{MemoryRefreshKind, System};
+use sysinfo::System;
 
 /// How often a waiting request looks at its stop signs.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,7 +41,8 @@ impl Machine {
         let logical_cores = std::thread::available_parallelism().map_or(1, usize::from);
         let physical_cores = System::physical_core_count().unwrap_or(logical_cores).max(1);
         let quota_millicores = cgroup_quota(Path::new("/"));
-        let (memory_total, memory_available) = memory();
+        let Memory { total: memory_total, available, .. } = Memory::look();
+        let memory_available = available.unwrap_or(0);
         let threads = budget_of(physical_cores, logical_cores, quota_millicores);
         Self { physical_cores, logical_cores, quota_millicores, threads, memory_total, memory_available }
     }
@@ -51,48 +54,16 @@ pub(crate) fn machine() -> &'static Machine {
     MACHINE.get_or_init(Machine::look)
 }
 
-fn memory() -> (u64, u64) {
-    let Ok(mut system) = System::new() else { return (0, 0) };
-    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    let (total, available) = (system.total_memory(), system.available_memory());
-    match system.cgroup_limits() {
-        Some(limits) if limits.total_memory < total => (limits.total_memory, limits.free_memory.min(available)),
-        _ => (total, available),
-    }
-}
-
 /// A quota of 1.5 cores allows one thread without waiting for the next period, and half a core still needs one.
 fn budget_of(physical: usize, logical: usize, quota_millicores: Option<u64>) -> usize {
     let quota = quota_millicores.map_or(usize::MAX, |quota| usize::try_from(quota / 1000).unwrap_or(usize::MAX));
     physical.min(logical).min(quota).max(1)
 }
 
-/// The least CPU quota of this process's cgroup and those above it, in thousandths of a core, version 2 or 1.
-/// `root` is `/` but for tests.
+/// The least CPU quota of this process's cgroups and those above them, in thousandths of a core. `root` is `/` but for
+/// tests.
 fn cgroup_quota(root: &Path) -> Option<u64> {
-    let membership = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let mut least = None;
-    for line in membership.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { continue };
-        let folders = match controllers {
-            "" => vec![root.join("sys/fs/cgroup"), root.join("sys/fs/cgroup/unified")],
-            names if names.split(',').any(|name| name == "cpu") => {
-                vec![root.join("sys/fs/cgroup/cpu"), root.join("sys/fs/cgroup").join(names)]
-            }
-            _ => continue,
-        };
-        for folder in folders {
-            least = least.into_iter().chain(least_quota(&folder, group)).min();
-        }
-    }
-    least
-}
-
-/// The least quota on the way from a group up to the mount.
-fn least_quota(mount: &Path, group: &str) -> Option<u64> {
-    let group = Path::new(group.trim_start_matches('/'));
-    group.ancestors().filter_map(|group| group_quota(&mount.join(group))).min()
+    cgroup::folders(root, "cpu").iter().filter_map(|folder| group_quota(folder)).min()
 }
 
 fn group_quota(folder: &Path) -> Option<u64> {
@@ -252,20 +223,10 @@ impl Drop for Lease {
 mod tests {
     use super::*;
     use crate::cancel::CancelToken;
+    use crate::cgroup::tree;
     use crate::error::ErrorKind;
-    use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
-
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        root
-    }
 
     #[test]
     fn reads_the_least_quota_of_version_2_on_the_way_up() {
