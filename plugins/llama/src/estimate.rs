@@ -22,7 +22,7 @@ const CHARACTERS: u64 = 2_600_000;
 /// Whatever else a model takes, however small.
 const MODEL: u64 = 700_000;
 /// Nodes, hashes and plans of the graphs of a context, and its threads.
-const GRAPHS: u64 = 4_000_000;
+const GRAPHS: u64 = 2_400_000;
 /// Scores of a token, and its place among the candidates and in what they are sorted by.
 const SCORE: u64 = 20;
 

@@ -2,7 +2,8 @@
 //!
 //! * `memory-of BACKEND FILE [LOAD-OPTIONS]` loads one model file, runs one request that fills its working memory, and
 //!   prints one line of JSON. A process of its own, because memory that was once taken is not always given back. What
-//!   counts is what the process holds at most (`VmHWM`) after less what it held before the load (`VmRSS`).
+//!   counts is what the process holds at most (`VmHWM`) after less what it held before the load (`VmRSS`), but for the
+//!   pages of programs and libraries: how many of those come in at once is up to the system.
 //! * `memory-of --table FOLDER` writes models of real shapes with random weights into the folder, some 8 GB, runs the
 //!   above on each and on the shipped ones, and prints the rows of `docs/performance.md`.
 
@@ -117,7 +118,7 @@ fn measure(backend: &str, file: &Path, options: &Options) -> Outcome<serde_json:
     let estimate = engine.estimate("case", &load())?;
     // The highest figure starts anew from what is held now.
     std::fs::write("/proc/self/clear_refs", "5")?;
-    let before = status("VmRSS")?;
+    let (before, code_before) = (status("VmRSS")?, code(file)?);
     let began = std::time::Instant::now();
     let model = engine.load("case", load())?;
     let loaded_in = began.elapsed();
@@ -125,6 +126,7 @@ fn measure(backend: &str, file: &Path, options: &Options) -> Outcome<serde_json:
     let context = options.get("context_size").and_then(serde_json::Value::as_u64).unwrap_or(4096);
     fill(&mut model.session()?, backend, context)?;
     let peak = status("VmHWM")?;
+    let code = code(file)? - code_before;
     // The load has used up what the first estimate found out: this one reads the head of the file again.
     let began = std::time::Instant::now();
     engine.estimate("case", &load())?;
@@ -133,7 +135,8 @@ fn measure(backend: &str, file: &Path, options: &Options) -> Outcome<serde_json:
     Ok(json!({
         "estimate": estimate.total(1),
         "reclaimable": parts.reclaimable,
-        "measured": peak - before,
+        "measured": peak - before - code,
+        "code": code,
         "loaded": loaded - before,
         "model": parts.model,
         "session": parts.session,
@@ -171,6 +174,22 @@ fn request(backend: &str, text: String) -> Request {
     }
     options.set("max_tokens", 4).set("add_bos", false);
     Request::generate(text).options(options)
+}
+
+/// Resident bytes of the files that this process has mapped, but for the model: programs and libraries.
+fn code(model: &Path) -> Outcome<u64> {
+    let model = std::fs::canonicalize(model)?;
+    let text = std::fs::read_to_string("/proc/self/smaps")?;
+    let (mut counts, mut sum) = (false, 0);
+    for line in text.lines() {
+        if let Some(resident) = line.strip_prefix("Rss:") {
+            let kilobytes = resident.trim().trim_end_matches(" kB").parse::<u64>()?;
+            sum += if counts { kilobytes * 1024 } else { 0 };
+        } else if !line.split(' ').next().unwrap_or_default().ends_with(':') {
+            counts = line.find('/').is_some_and(|at| Path::new(&line[at..]) != model);
+        }
+    }
+    Ok(sum)
 }
 
 /// A figure of this process in bytes.
