@@ -19,7 +19,7 @@ struct Hit<'a> {
 /// Runs the command. Nothing here loads a plugin or uses the network.
 pub fn run(context: &Context, args: &Search) -> Outcome {
     let engine = context.engine()?;
-    let (catalog, models, memory) = (engine.catalog(), engine.models(), Memory::look());
+    let (catalog, models, memory) = (engine.catalog(), engine.models(), engine.memory());
     let hits: Vec<Hit<'_>> = models
         .iter()
         .filter_map(|entry| Some(Hit::new(entry, catalog.get(&entry.name).ok()?, &memory)))
