@@ -117,7 +117,7 @@ impl Converter {
         self.resampler.finish(out);
     }
 
-    /// How many samples were NaN or infinite and became 0.
+    /// How many samples were NaN, infinite or beyond 1e12 and became 0: see [`crate::is_sample`].
     pub fn not_finite(&self) -> u64 {
         self.notes.not_finite
     }

@@ -13,7 +13,7 @@ pub enum DamageKind {
     Undecodable,
     /// Packets are missing in the middle; silence stands in their place where their length is known.
     Gap,
-    /// Samples were NaN or infinite; zeros stand in their place.
+    /// Samples were NaN, infinite or beyond 1e12; zeros stand in their place.
     NotFinite,
     /// All samples were decoded, and their checksum differs from the one in the header.
     Checksum,
@@ -66,7 +66,7 @@ const MOST: usize = 1000;
 pub(crate) struct Notes {
     /// The moment that the next samples will have.
     pub(crate) now: Duration,
-    /// Sum of all samples that were not finite.
+    /// Sum of all numbers that were no samples.
     pub(crate) not_finite: u64,
     list: Vec<Damage>,
 }
@@ -91,11 +91,11 @@ impl Notes {
         self.list.push(Damage { kind, at: self.now, lost, message });
     }
 
-    /// Notes samples that were not finite.
+    /// Notes numbers that were no samples.
     pub(crate) fn not_finite(&mut self, count: u64) {
         if count > 0 {
             self.not_finite += count;
-            self.add(DamageKind::NotFinite, None, "samples that are not finite numbers became 0");
+            self.add(DamageKind::NotFinite, None, "samples that are NaN, infinite or beyond 1e12 became 0");
         }
     }
 

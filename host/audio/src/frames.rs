@@ -35,23 +35,29 @@ pub(crate) trait Frames: Send {
     fn next(&mut self, mix: Mix, out: &mut Vec<f32>, notes: &mut Notes) -> Result<Step>;
 }
 
+/// Whether a number is a sample: finite, and at most 1e12 times full scale. Larger ones come from broken files alone,
+/// and the sums of the resampler's filter would become infinite with them.
+pub fn is_sample(number: f32) -> bool {
+    number.abs() <= 1e12
+}
+
 /// Makes one channel of many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mix(pub(crate) Channels);
 
 impl Mix {
-    /// Appends interleaved `frames` as one channel. Samples that are not finite become 0 first.
+    /// Appends interleaved `frames` as one channel. What is no sample becomes 0 first: see [`is_sample`].
     pub(crate) fn add(self, frames: &[f32], channels: u16, out: &mut Vec<f32>, notes: &mut Notes) {
         let n = usize::from(channels.max(1));
         let mut wrong = 0u64;
         let mut clean = |s: f32| {
-            wrong += u64::from(!s.is_finite());
-            if s.is_finite() { s } else { 0.0 }
+            wrong += u64::from(!is_sample(s));
+            if is_sample(s) { s } else { 0.0 }
         };
         match self.0 {
             Channels::Mix if n == 1 => out.extend(frames.iter().map(|&s| clean(s))),
-            // The sum goes through f64: two samples near the top of f32 must not become infinite.
             Channels::Mix => out.extend(frames.chunks_exact(n).map(|frame| {
+                // Through f64: a quiet channel counts beside a loud one.
                 let sum: f64 = frame.iter().map(|&s| f64::from(clean(s))).sum();
                 (sum / n as f64) as f32
             })),

@@ -44,4 +44,5 @@ pub use convert::{Channels, Converter, Wanted, convert};
 pub use damage::{Damage, DamageKind};
 pub use decoder::{Decoder, Info};
 pub use error::{AudioError, AudioErrorKind, Result};
+pub use frames::is_sample;
 pub use source::Source;

@@ -95,8 +95,22 @@ fn sixteen_bit_samples_are_divided_by_32768() {
 fn samples_that_are_not_finite_are_counted() {
     let mut converter = Converter::new(16_000, 2, Wanted::mono(16_000)).unwrap();
     let mut out = Vec::new();
-    converter.push(&[f32::NAN, 0.5, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MAX], &mut out);
-    assert_eq!((out.as_slice(), converter.not_finite()), ([0.25, 0.0, f32::MAX].as_slice(), 3));
+    converter.push(&[f32::NAN, 0.5, f32::INFINITY, f32::NEG_INFINITY, 1e12, 1e12], &mut out);
+    assert_eq!((out.as_slice(), converter.not_finite()), ([0.25, 0.0, 1e12].as_slice(), 3));
+}
+
+#[test]
+fn numbers_that_would_overflow_the_filter_are_no_samples() {
+    for loud in [1e13, f32::MAX, -f32::MAX] {
+        let mut converter = Converter::new(8_000, 1, Wanted::mono(16_000)).unwrap();
+        let mut out = Vec::new();
+        converter.push(&[loud; 8_000], &mut out);
+        assert_eq!(converter.not_finite(), 8_000);
+        converter.finish(&mut out);
+        assert_eq!(out, [0.0; 16_000]);
+    }
+    let loudest = convert(&[1e12; 8_000], 8_000, 1, Wanted::mono(16_000)).unwrap();
+    assert!(loudest.iter().all(|sample| sample.is_finite()));
 }
 
 /// A wave file of 32-bit floats.

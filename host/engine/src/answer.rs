@@ -112,6 +112,11 @@ pub struct Provenance {
     pub plugin_sha256: String,
     /// The engine inside the backend, with its version.
     pub engine: String,
+    /// Where the backend ran: `process` or `worker`.
+    pub isolation: &'static str,
+    /// What shut the worker in, `full`, `partial` or `none`; only for a worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
     /// Load options in force that were asked for or granted by the host; all others are the backend's defaults.
     pub load_options: Options,
     /// The preset that was used.

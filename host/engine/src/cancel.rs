@@ -35,7 +35,7 @@ impl CancelToken {
 
 /// Everything that can ask a call to end: tokens, a deadline, the engine's end.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StopSigns {
+pub struct StopSigns {
     /// The caller's tokens and the stream's own.
     pub tokens: Vec<CancelToken>,
     /// The engine's, set when it shuts down.

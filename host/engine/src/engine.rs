@@ -9,12 +9,15 @@ use crate::memory::{Estimate, MemoryCheck, Promised};
 use crate::model::{Load, LoadProgress, Model, ModelInner, gate_for, patience_for};
 use crate::offline::with_plugins_of;
 use crate::plugin::call::on_big_stack;
+use crate::plugin::face::Prepared;
 use crate::plugin::host::Call;
 use crate::plugin::sidecar::all_in;
-use crate::plugin::{OpenModel, Plugin, Sidecar, load};
+use crate::plugin::worker::{self, Spec, WorkerSettings, Workers};
+use crate::plugin::{Plugin, Sidecar, load};
 use crate::threads::{Machine, budget};
 use crate::{answer::FileProvenance, plugin::cpu};
 use std::fmt;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -53,6 +56,7 @@ struct Inner {
     shutdown: CancelToken,
     crew: Arc<Crew>,
     log: Log,
+    workers: Arc<Workers>,
 }
 
 /// How long a backend may take to end after it was asked to, unless the engine is told otherwise: longer than a step
@@ -107,6 +111,7 @@ pub struct EngineBuilder {
     memory_check: MemoryCheck,
     pretended_memory: Option<u64>,
     log: Option<tracing::Dispatch>,
+    worker: WorkerSettings,
     trust: Option<Trust>,
     locked: Option<LockFile>,
 }
@@ -210,6 +215,13 @@ impl EngineBuilder {
         self
     }
 
+    /// How the workers of this engine are found, watched and ended.
+    #[must_use]
+    pub fn worker(mut self, settings: WorkerSettings) -> Self {
+        self.worker = settings;
+        self
+    }
+
     /// Whose signatures of manifests are trusted, and which manifests need one; by default what the configuration of
     /// the standard places says, and nothing without them. A manifest in memory is the program's own word and needs
     /// none.
@@ -269,6 +281,9 @@ impl EngineBuilder {
         let catalog = read_catalog(&self.locations, &trust, &added);
         let store = Store::at(&self.locations).with_threads(threads);
         let plugins = find_plugins(&self.plugin_files, &self.locations.plugins);
+        let patience = self.patience.unwrap_or(PATIENCE);
+        let (shutdown, crew, log) = (CancelToken::new(), Arc::<Crew>::default(), Log::new(self.log));
+        let workers = Workers::new(self.worker, Arc::clone(&crew), shutdown.clone(), log.clone());
         let engine = Engine(Arc::new(Inner {
             locations: self.locations,
             catalog: RwLock::new(Arc::new(catalog)),
@@ -279,13 +294,14 @@ impl EngineBuilder {
             plugins: RwLock::new(Arc::new(plugins)),
             verify: self.verify,
             threads,
-            patience: self.patience.unwrap_or(PATIENCE),
+            patience,
             memory_check: self.memory_check,
             promised: if self.pretended_memory.is_some() { Promised::default() } else { Promised::of_process() },
             pretended_memory: self.pretended_memory,
-            shutdown: CancelToken::new(),
-            crew: Arc::default(),
-            log: Log::new(self.log),
+            shutdown,
+            crew,
+            log,
+            workers,
         }));
         engine.refuse_unverified(engine.0.verify)?;
         engine.0.log.within(|| engine.log_start());
@@ -432,11 +448,58 @@ impl Engine {
     }
 
     fn backend_in(&self, id: &str, mode: VerifyMode) -> Result<Backend> {
+        match self.usable(id)? {
+            Found::Sidecar(_, sidecar) => {
+                let sidecar = sidecar?;
+                self.load_plugin(&sidecar, mode)
+            }
+            Found::Loaded(plugin) => Ok(Backend(plugin)),
+        }
+    }
+
+    /// The backend that a manifest names, where it is to run: a plugin for workers runs no code in this process.
+    fn backend_of(
+        &self,
+        manifest: &Manifest,
+        isolation: Isolation,
+        mode: VerifyMode,
+        stop: &StopSigns,
+    ) -> Result<Backend> {
+        if isolation == Isolation::Process {
+            return self.backend_in(&manifest.backend, mode);
+        }
+        let describe = |library: &Arc<File>, name: &str| {
+            let spec = Spec {
+                name: name.to_owned(),
+                library: Arc::clone(library),
+                files: Arc::default(),
+                caps: 0,
+                options: manifest.worker.clone(),
+                workers: Arc::clone(&self.0.workers),
+            };
+            worker::describe(&spec, stop)
+        };
+        let (store, sandbox) = (&self.0.store, manifest.worker.sandbox);
+        let plugin = match self.usable(&manifest.backend)? {
+            Found::Sidecar(_, sidecar) => {
+                let sidecar = sidecar?;
+                self.refuse_unpinned_plugin(&sidecar)?;
+                Plugin::apart(&sidecar, store, mode, sandbox, |library| describe(library, &sidecar.id))?
+            }
+            Found::Loaded(plugin) => {
+                let Some(sha256) = plugin.digest() else { return Err(cannot_leave(&plugin)) };
+                let origin = (plugin.library(), sha256);
+                Plugin::apart_bare(origin, store, mode, sandbox, |library| describe(library, plugin.id()))?
+            }
+        };
+        Ok(Backend(plugin))
+    }
+
+    /// The plugin that answers to an id, whose sidecar is good.
+    fn usable(&self, id: &str) -> Result<Found> {
         let plugins = snapshot(&self.0.plugins);
-        match plugins.iter().find(|found| found.answers_to(id)) {
-            Some(Found::Loaded(plugin)) => return Ok(Backend(Arc::clone(plugin))),
-            Some(Found::Sidecar(_, Ok(sidecar))) => return self.load_plugin(sidecar, mode),
-            _ => {}
+        if let Some(found) = plugins.iter().find(|found| found.answers_to(id)) {
+            return Ok(found.clone());
         }
         // A broken sidecar of that name is a better answer than "not found".
         let broken = plugins.iter().find_map(|found| match found {
@@ -578,7 +641,8 @@ impl Engine {
     /// As [`Engine::backend`], and `Unsupported` when the backend does not offer the task: in both cases nothing here
     /// can tell what the manifest may say. What is wrong with the manifest is not an error but the result.
     pub fn check(&self, manifest: &Manifest) -> Result<Vec<Diagnostic>> {
-        let backend = self.backend(&manifest.backend)?;
+        let stop = self.stop_signs_of(None, None);
+        let backend = self.within(|| self.backend_of(manifest, manifest.isolation, self.0.verify, &stop))?;
         match not_offered(manifest, &backend) {
             Some((message, help)) => Err(Error::new(ErrorKind::Unsupported, format!("{message}: {help}"))),
             None => Ok(check_manifest(manifest, &backend)),
@@ -613,19 +677,21 @@ impl Engine {
         let files = self.verified(&manifest, mode, &stop, &hears)?;
         let verify_time = began.elapsed();
         let began = Instant::now();
+        let prepared = Prepared::new(&backend.0, &files, &manifest.worker, &self.0.workers, &stop)?;
         let asks = Call::new(stop.clone()).with_options(options.clone());
         let check = load.memory.unwrap_or(self.0.memory_check);
-        let _promise = self.admit(&manifest, &backend, &files, &options, check, asks)?;
+        let _promise = self.admit(&manifest, &backend, &prepared, &options, check, asks)?;
         let call = Call::new(stop).with_options(options.clone()).with_progress(Box::new(move |fraction| {
             tell(&hears, LoadProgress::Open(fraction));
         }));
-        let open = on_big_stack(|| OpenModel::open(&backend.0, &files, call))?;
+        let open = on_big_stack(|| prepared.open(call))?;
         let open_time = began.elapsed();
+        let workers = if backend.0.isolation() == Isolation::Worker { manifest.worker.count } else { 1 };
         tracing::info!(model = manifest.name, backend = backend.id(), ?verify_time, ?open_time, "model loaded");
         Ok(Model::new(ModelInner {
-            open: Arc::new(open),
-            provenance: provenance(&manifest, &backend, &files, options),
-            gate: gate_for(backend.caps()),
+            provenance: provenance(&manifest, &backend, &files, options, open.sandbox()),
+            open,
+            gate: gate_for(backend.caps(), workers),
             shutdown: self.0.shutdown.clone(),
             crew: Arc::clone(&self.0.crew),
             log: self.0.log.clone(),
@@ -648,11 +714,11 @@ impl Engine {
         mode: VerifyMode,
         stop: &StopSigns,
     ) -> Result<(Backend, Options)> {
-        refuse_worker(manifest)?;
+        let isolation = isolation_of(manifest, load.isolation)?;
         stop.check()?;
         self.refuse_unverified(mode)?;
         self.refuse_unpinned(manifest)?;
-        let backend = self.backend_in(&manifest.backend, mode)?;
+        let backend = self.backend_of(manifest, isolation, mode, stop)?;
         let diagnostics = check_manifest(manifest, &backend);
         if !diagnostics.is_empty() {
             return Err(tenon_store::Error::from(tenon_store::ErrorKind::Manifest { diagnostics }).into());
@@ -672,8 +738,9 @@ impl Engine {
             let mode = load.verify.unwrap_or(self.0.verify);
             let (backend, options) = self.prepared(manifest, load, mode, &stop)?;
             let files = self.verified(manifest, mode, &stop, &Arc::default())?;
+            let prepared = Prepared::new(&backend.0, &files, &manifest.worker, &self.0.workers, &stop)?;
             let call = Call::new(stop).with_options(options.clone());
-            self.estimate_files(manifest, &backend, &files, &options, call)
+            self.estimate_files(manifest, &backend, &prepared, &options, call)
         })
     }
 
@@ -726,18 +793,19 @@ impl Engine {
         mode: VerifyMode,
         stop: &StopSigns,
         hears: &Arc<Mutex<Option<crate::model::Hears>>>,
-    ) -> Result<Vec<VerifiedFile>> {
+    ) -> Result<Arc<Vec<VerifiedFile>>> {
         let verified = self.0.store.verify(manifest, mode, &mut |how_far| {
             tell(hears, LoadProgress::Verify { done: how_far.done, total: how_far.total });
             if stop.reason().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         stop.check()?;
-        Ok(verified?)
+        Ok(Arc::new(verified?))
     }
 
     /// Asks every request of this engine to end with [`ErrorKind::Shutdown`]; later ones are refused.
     pub fn shutdown(&self) {
         self.0.shutdown.cancel();
+        self.0.workers.wake();
     }
 
     /// As [`Engine::shutdown`], and waits until every thread of this engine has ended and was joined, also those that
@@ -807,18 +875,28 @@ fn tell(hears: &Mutex<Option<crate::model::Hears>>, how_far: LoadProgress) {
     }
 }
 
-fn refuse_worker(manifest: &Manifest) -> Result<()> {
-    match manifest.isolation {
-        Isolation::Process => Ok(()),
-        Isolation::Worker => {
+/// Where a model is to run: as its manifest says, or more isolated than that.
+fn isolation_of(manifest: &Manifest, asked: Option<Isolation>) -> Result<Isolation> {
+    match (manifest.isolation, asked) {
+        (Isolation::Worker, Some(Isolation::Process)) => {
             let message = format!(
-                "model \"{}\" asks for isolation = \"worker\", which this version does not have: \
-                 it never runs a model less isolated than its manifest asks",
+                "the manifest of model \"{}\" asks for isolation = \"worker\", and a model is never run less isolated than that",
                 manifest.name
             );
-            Err(Error::new(ErrorKind::Unsupported, message))
+            Err(Error::new(ErrorKind::InvalidArgument, message).with_detail("model", &manifest.name))
         }
+        (Isolation::Worker, _) => Ok(Isolation::Worker),
+        (Isolation::Process, asked) => Ok(asked.unwrap_or_default()),
     }
+}
+
+/// The error for a backend that no worker can be given.
+fn cannot_leave(plugin: &Plugin) -> Error {
+    let message = format!(
+        "backend \"{}\" is linked into this program, and a worker runs libraries: isolation = \"worker\" needs the plugin as a file",
+        plugin.id()
+    );
+    Error::new(ErrorKind::Unsupported, message).with_detail("plugin", plugin.id())
 }
 
 /// Everything about a manifest that its backend would refuse.
@@ -842,7 +920,13 @@ fn not_offered(manifest: &Manifest, backend: &Backend) -> Option<(String, String
     (!tasks.contains(&manifest.task.as_str())).then(|| (message(), format!("it offers {}", tasks.join(", "))))
 }
 
-fn provenance(manifest: &Manifest, backend: &Backend, files: &[VerifiedFile], options: Options) -> Provenance {
+fn provenance(
+    manifest: &Manifest,
+    backend: &Backend,
+    files: &[VerifiedFile],
+    options: Options,
+    sandbox: Option<String>,
+) -> Provenance {
     Provenance {
         model: manifest.name.clone(),
         files: files.iter().map(FileProvenance::of).collect(),
@@ -850,6 +934,8 @@ fn provenance(manifest: &Manifest, backend: &Backend, files: &[VerifiedFile], op
         plugin_version: backend.version().to_owned(),
         plugin_sha256: backend.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         engine: backend.description().engine.clone(),
+        isolation: backend.0.isolation().name(),
+        sandbox,
         load_options: options,
         preset: None,
         options: Options::new(),

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tenon_audio::{Converter, Decoder, Source, Wanted};
+use tenon_audio::{Converter, Decoder, Source, Wanted, is_sample};
 
 /// Seconds of audio that may lie between the decoder, or a microphone, and the backend.
 const BUFFERED_SECONDS: usize = 30;
@@ -300,18 +300,18 @@ fn convert(samples: &Arc<[f32]>, rate: u32, channels: u16, wanted: Wanted) -> Re
     Ok(Whole { samples: out.into(), damage })
 }
 
-/// The contract promises finite samples, so the rare ones that are not become silence.
+/// The contract promises finite samples, so the rare numbers that are none become silence.
 fn finite(samples: &Arc<[f32]>) -> Whole {
-    let bad = samples.iter().filter(|sample| !sample.is_finite()).count() as u64;
+    let bad = samples.iter().filter(|sample| !is_sample(**sample)).count() as u64;
     let samples = match bad {
         0 => Cow::Borrowed(samples),
-        _ => Cow::Owned(samples.iter().map(|sample| if sample.is_finite() { *sample } else { 0.0 }).collect()),
+        _ => Cow::Owned(samples.iter().map(|sample| if is_sample(*sample) { *sample } else { 0.0 }).collect()),
     };
     Whole { samples: samples.into_owned(), damage: not_finite(bad).into_iter().collect() }
 }
 
 fn not_finite(count: u64) -> Option<AudioDamage> {
-    let message = format!("{count} samples were NaN or infinite and became 0");
+    let message = format!("{count} samples were NaN, infinite or beyond 1e12 and became 0");
     (count > 0).then(|| AudioDamage { kind: "not-finite".to_owned(), at_us: 0, lost_us: None, message })
 }
 

@@ -54,8 +54,11 @@ pub use feed::LiveInput;
 pub use memory::{DeviceFit, Estimate, Memory, MemoryCheck, estimate_of_manifest};
 pub use model::{Load, LoadProgress, Model};
 pub use offline::{BundleImport, BundleReport};
+#[doc(hidden)]
+pub use plugin::inside;
 pub use plugin::load::shutdown_plugins;
 pub use plugin::sidecar::seal;
+pub use plugin::worker::WorkerSettings;
 pub use pull::{Pull, PullEvent, PullReport, PulledFile};
 pub use request::{AudioSource, Input, OnceReader, Request};
 pub use session::{Session, SessionCanceller};
@@ -66,8 +69,8 @@ pub use tenon_abi::PluginEntry as EntryFunction;
 pub use tenon_audio as audio;
 pub use tenon_pull as fetch;
 pub use tenon_store::{
-    Catalog, Config, Diagnostic, Digest, Environment, How, Locations, LockFile, Manifest, ManifestFile, Require,
-    Signature, State, Trust, VerifiedFile, VerifyMode, bundle,
+    Catalog, Config, Diagnostic, Digest, Environment, How, Isolation, Locations, LockFile, Manifest, ManifestFile,
+    Require, Sandbox, Signature, State, Trust, VerifiedFile, VerifyMode, WorkerOptions, bundle,
 };
 pub use tenon_tasks::{
     AudioFormat, Description, Device, DeviceEstimate, FinishReason, Finished, Language, MemoryEstimate, MemoryParts,

@@ -71,8 +71,20 @@ pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
+/// Logs a line of a plugin for everybody whom it concerns. Levels as in the plugin contract: 1 error to 5 trace.
+pub(crate) fn line(level: i32, backend: &str, message: &str) {
+    let message = message.trim_end();
+    of_plugin(|| match level {
+        ..=1 => tracing::error!(target: PLUGIN, %backend, "{message}"),
+        2 => tracing::warn!(target: PLUGIN, %backend, "{message}"),
+        3 => tracing::info!(target: PLUGIN, %backend, "{message}"),
+        4 => tracing::debug!(target: PLUGIN, %backend, "{message}"),
+        _ => tracing::trace!(target: PLUGIN, %backend, "{message}"),
+    });
+}
+
 /// Runs `write`, which logs a line of a plugin, for everybody whom the line concerns.
-pub(crate) fn of_plugin(write: impl Fn()) {
+fn of_plugin(write: impl Fn()) {
     if is_explained() {
         return write();
     }

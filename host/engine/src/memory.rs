@@ -9,11 +9,12 @@ use crate::engine::{Backend, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Load;
 use crate::plugin::call;
+use crate::plugin::face::Prepared;
 use crate::plugin::host::{Call, Sink};
 use crate::plugin::item::Output;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tenon_store::{Manifest, VerifiedFile};
+use tenon_store::Manifest;
 use tenon_tasks::{DeviceEstimate, MemoryEstimate, MemoryParts, Options, task};
 
 /// Most that the machine keeps for everybody else, and least.
@@ -281,7 +282,7 @@ impl Engine {
         &self,
         manifest: &Manifest,
         backend: &Backend,
-        files: &[VerifiedFile],
+        prepared: &Prepared,
         options: &Options,
         check: MemoryCheck,
         call: Call,
@@ -289,7 +290,7 @@ impl Engine {
         if check == MemoryCheck::Ignore {
             return Ok(Promise::default());
         }
-        match needs_of(backend, files, call) {
+        match needs_of(backend, prepared, call) {
             Ok(needs) if needs.total(1) <= SMALL && self.pretended_memory().is_none() => Ok(Promise::default()),
             Ok(needs) => self.promised().make(|promised| {
                 let memory = self.memory();
@@ -301,7 +302,9 @@ impl Engine {
                 // What is wrong with the files, the backend says again and better when it opens them.
                 let model = &manifest.name;
                 match error.kind() {
-                    ErrorKind::Panic | ErrorKind::Plugin => tracing::warn!(model, %error, "no estimate of its memory"),
+                    ErrorKind::Panic | ErrorKind::Plugin | ErrorKind::WorkerDied => {
+                        tracing::warn!(model, %error, "no estimate of its memory")
+                    }
                     _ => tracing::debug!(model, %error, "no estimate of its memory"),
                 }
                 Ok(Promise::default())
@@ -314,11 +317,11 @@ impl Engine {
         &self,
         manifest: &Manifest,
         backend: &Backend,
-        files: &[VerifiedFile],
+        prepared: &Prepared,
         options: &Options,
         call: Call,
     ) -> Result<Estimate> {
-        Ok(fitted(&self.memory(), manifest, backend, options, needs_of(backend, files, call)?))
+        Ok(fitted(&self.memory(), manifest, backend, options, needs_of(backend, prepared, call)?))
     }
 }
 
@@ -334,10 +337,10 @@ fn fitted(
 }
 
 /// What the backend says, read and believed as far as it can be.
-fn needs_of(backend: &Backend, files: &[VerifiedFile], call: Call) -> Result<MemoryEstimate> {
+fn needs_of(backend: &Backend, prepared: &Prepared, call: Call) -> Result<MemoryEstimate> {
     let documents = Arc::new(Mutex::new(Vec::new()));
     let call = call.with_sink(Box::new(Documents(Arc::clone(&documents))));
-    let asked = call::on_big_stack(|| call::estimate(backend.plugin(), files, call).transpose())?;
+    let asked = call::on_big_stack(|| prepared.estimate(call).transpose())?;
     let id = backend.id();
     if asked.is_none() {
         let message = format!("backend \"{id}\" does not estimate memory: the model is loaded without asking");

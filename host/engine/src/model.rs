@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tenon_abi::{CAP_CANCEL_COARSE, CAP_CONCURRENT_SESSIONS};
-use tenon_store::{Manifest, VerifiedFile, VerifyMode};
+use tenon_store::{Isolation, Manifest, VerifiedFile, VerifyMode};
 use tenon_tasks::{Options, Schema};
 
 /// How to load a model.
@@ -37,6 +37,7 @@ pub struct Load {
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) memory: Option<MemoryCheck>,
+    pub(crate) isolation: Option<Isolation>,
 }
 
 /// What hears how far a load is.
@@ -74,6 +75,14 @@ impl Load {
     #[must_use]
     pub fn verify(mut self, mode: VerifyMode) -> Self {
         self.verify = Some(mode);
+        self
+    }
+
+    /// Runs the model in workers although its manifest does not ask for that. A model whose manifest does is never run
+    /// less isolated: [`Isolation::Process`] is refused for it.
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = Some(isolation);
         self
     }
 
@@ -118,8 +127,8 @@ pub struct Model(Arc<ModelInner>);
 
 pub(crate) struct ModelInner {
     // Fields are dropped in this order: the backend's model before the files that it may still read.
-    pub open: Arc<OpenModel>,
-    pub files: Vec<VerifiedFile>,
+    pub open: OpenModel,
+    pub files: Arc<Vec<VerifiedFile>>,
     pub manifest: Arc<Manifest>,
     pub backend: Backend,
     pub provenance: Provenance,
@@ -276,9 +285,9 @@ pub(crate) fn patience_for(caps: u32, patience: Duration) -> Duration {
     if caps & CAP_CANCEL_COARSE == 0 { patience } else { patience * 4 }
 }
 
-/// A gate for a backend that runs one session of a model at a time.
-pub(crate) fn gate_for(caps: u32) -> Option<Arc<Budget>> {
-    (caps & CAP_CONCURRENT_SESSIONS == 0).then(|| Budget::new(1))
+/// A gate for a backend that runs one session of a model at a time: `workers` of them, one in each.
+pub(crate) fn gate_for(caps: u32, workers: usize) -> Option<Arc<Budget>> {
+    (caps & CAP_CONCURRENT_SESSIONS == 0).then(|| Budget::new(workers))
 }
 
 impl FileProvenance {

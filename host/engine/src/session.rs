@@ -195,6 +195,10 @@ enum Used {
 impl Slot {
     /// Resets or reopens the backend's session where that is needed.
     pub(crate) fn make_ready(&mut self, model: &ModelInner, stop: &StopSigns) -> Result<()> {
+        if self.session.as_ref().is_some_and(|session| !session.is_alive()) {
+            tracing::debug!(model = model.manifest.name, "the worker of a session has ended: it is opened anew");
+            self.used = Used::Poisoned;
+        }
         if self.used == Used::Badly
             && let Some(session) = &mut self.session
         {
@@ -227,7 +231,7 @@ impl Slot {
         let ran = body(session);
         self.used = match &ran {
             Ok(()) => Used::Well,
-            Err(error) if error.kind() == ErrorKind::Panic => Used::Poisoned,
+            Err(error) if matches!(error.kind(), ErrorKind::Panic | ErrorKind::WorkerDied) => Used::Poisoned,
             Err(_) => Used::Badly,
         };
         ran

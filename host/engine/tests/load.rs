@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use tenon::{Digest, Engine, Error, ErrorKind, Load, Options, Request, VerifyMode};
+use tenon::{Digest, Engine, Error, ErrorKind, Isolation, Load, Options, Request, VerifyMode, WorkerSettings};
 use tenon_testkit::{Home, c_example, cpp_example, echo, example, faulty};
 
 fn refused(home: &Home, name: &str) -> Error {
@@ -255,9 +255,14 @@ fn load_options_lie_over_those_of_the_manifest_and_are_checked() {
 fn a_worker_that_is_asked_for_is_not_silently_left_out() {
     let home = Home::with_echo();
     home.add_manifest("apart", "generate", "echo", "isolation = \"worker\"");
-    let error = refused(&home, "apart");
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.message().contains("isolation = \"worker\""), "{error}");
+    let nowhere = home.path().join("no-such-worker");
+    let engine = home.builder().worker(WorkerSettings::default().program(&nowhere)).build().unwrap();
+    let error = engine.load("apart", Load::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("no-such-worker"), "{error}");
+    let error = engine.load("apart", Load::new().isolation(Isolation::Process)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.message().contains("never run less isolated"), "{error}");
 }
 
 #[test]

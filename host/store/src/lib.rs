@@ -46,12 +46,13 @@ pub use import::{Import, Imported, ImportedFile, Placing};
 pub use license::is_research_only;
 pub use locations::{Environment, Locations, Os};
 pub use lock_file::{LockFile, LockedFile, LockedModel, LockedPlugin};
-pub use manifest::{Isolation, Manifest, ManifestFile, Record, manifest_schema};
+pub use manifest::{Isolation, Manifest, ManifestFile, Record, WorkerOptions, manifest_schema};
 pub use part::{BlobLock, Part, PartWriter, Receive, Source};
 pub use references::Claim;
 pub use repair::Demoted;
 pub use signature::{Require, Signature, Trust};
 pub use store::{State, Store};
+pub use tenon_tasks::Sandbox;
 pub use verify::{How, Progress, VerifiedFile, VerifyMode};
 
 /// What the fallible functions of this crate return.

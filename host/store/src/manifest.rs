@@ -16,7 +16,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use tenon_tasks::{FileRole, Options, Schema};
+use std::time::Duration;
+use tenon_tasks::{FileRole, Options, Sandbox, Schema};
 
 use read::Naming;
 
@@ -64,6 +65,8 @@ pub struct Manifest {
     pub homepage: Option<String>,
     /// Where its backend runs.
     pub isolation: Isolation,
+    /// How workers run it, where they do.
+    pub worker: WorkerOptions,
     /// Its files, in the order of the manifest.
     pub files: Vec<ManifestFile>,
     /// Options of loading it.
@@ -81,6 +84,45 @@ pub enum Isolation {
     Process,
     /// In a worker: a process of its own.
     Worker,
+}
+
+impl Isolation {
+    /// Both, the default first.
+    pub const ALL: [Self; 2] = [Self::Process, Self::Worker];
+
+    /// The word in manifests and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// How workers run a model: the table `[worker]` of its manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// How each is shut in.
+    pub sandbox: Sandbox,
+    /// Most workers side by side, 1 to 16; each has the whole model.
+    pub count: usize,
+    /// Most bytes that one worker may allocate.
+    pub memory_limit: Option<u64>,
+    /// How long a worker without a request stays; for ever without it.
+    pub idle_timeout: Option<Duration>,
+    /// How long a running request may give no sign of life before its worker is killed; for ever without it.
+    pub stall_timeout: Option<Duration>,
+}
+
+/// How long a worker without a request stays when the manifest does not say.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        let idle_timeout = Some(IDLE_TIMEOUT);
+        Self { sandbox: Sandbox::On, count: 1, memory_limit: None, idle_timeout, stall_timeout: None }
+    }
 }
 
 /// A file of a model.
@@ -162,6 +204,7 @@ impl Manifest {
             parameters: None,
             homepage: None,
             isolation: Isolation::Process,
+            worker: WorkerOptions::default(),
             files: Vec::new(),
             load: Options::new(),
             presets: Vec::new(),

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tenon_store::{
-    Catalog, Chunks, Diagnostic, Digest, ErrorKind, Isolation, Manifest, ManifestFile, is_research_only,
+    Catalog, Chunks, Diagnostic, Digest, ErrorKind, Isolation, Manifest, ManifestFile, Sandbox, is_research_only,
     manifest_schema,
 };
 use tenon_tasks::{FileRole, Options, Schema};
@@ -31,6 +32,13 @@ languages = ["en", "yue"]
 parameters = 39_000_000
 homepage = "https://example.org/x"
 isolation = "worker"
+
+[worker]
+sandbox = "require"
+count = 2
+memory_limit = 1073741824
+idle_timeout = 0
+stall_timeout = 60
 
 [[file]]
 role = "model"
@@ -82,6 +90,9 @@ fn a_good_manifest_says_what_it_says() {
     let manifest = Manifest::parse(GOOD, Path::new("some/x.toml")).unwrap();
     assert_eq!(manifest.path(), Path::new("some/x.toml"));
     assert_eq!((manifest.parameters, manifest.isolation), (Some(39_000_000), Isolation::Worker));
+    let worker = &manifest.worker;
+    assert_eq!((worker.sandbox, worker.count, worker.memory_limit), (Sandbox::Require, 2, Some(1 << 30)));
+    assert_eq!((worker.idle_timeout, worker.stall_timeout), (None, Some(Duration::from_secs(60))));
     assert_eq!(manifest.languages, ["en", "yue"]);
     assert!(manifest.restricted);
     assert_eq!(manifest.files.len(), 2);
@@ -159,10 +170,10 @@ fn options_are_checked_against_the_backend_at_their_place() {
     assert_eq!(
         lines,
         [
-            "x.toml:28:9: option \"alpha\" must be a number of at least 0, not -2.5",
-            "x.toml:29:1: unknown option \"odd key\"",
-            "x.toml:32:1: unknown option \"beam_syze\" (did you mean \"beam_size\"?)",
-            "x.toml:33:11: option \"best_of\" must be a whole number from 1 to 8, not 99",
+            "x.toml:35:9: option \"alpha\" must be a number of at least 0, not -2.5",
+            "x.toml:36:1: unknown option \"odd key\"",
+            "x.toml:39:1: unknown option \"beam_syze\" (did you mean \"beam_size\"?)",
+            "x.toml:40:11: option \"best_of\" must be a whole number from 1 to 8, not 99",
         ]
     );
     assert_eq!(manifest.check_options(None, &[]), []);
@@ -180,7 +191,7 @@ fn roles_are_checked_against_the_backend_at_their_place() {
         [
             "x.toml:3:11: backend \"whisper\" needs a file of role \"models\"",
             "x.toml:3:11: backend \"whisper\" needs a file of role \"vad\"",
-            "x.toml:13:8: backend \"whisper\" has no role \"model\" (did you mean \"models\"?)",
+            "x.toml:20:8: backend \"whisper\" has no role \"model\" (did you mean \"models\"?)",
         ]
     );
     let twice = Manifest::parse(&GOOD.replace("\"vad\"", "\"model\""), Path::new("x.toml")).unwrap();
@@ -193,8 +204,8 @@ fn a_problem_can_be_put_at_any_key() {
     let manifest = Manifest::parse(GOOD, Path::new("x.toml")).unwrap();
     let line = |key: &str| manifest.diagnostic(key, "wrong", None).one_line();
     assert_eq!(line("isolation"), "x.toml:10:13: wrong");
-    assert_eq!(line("preset.high_quality.beam_size"), "x.toml:34:13: wrong");
-    assert_eq!(line("file[1].role"), "x.toml:20:8: wrong");
+    assert_eq!(line("preset.high_quality.beam_size"), "x.toml:41:13: wrong");
+    assert_eq!(line("file[1].role"), "x.toml:27:8: wrong");
     assert_eq!(line("nothing"), "x.toml:1:1: wrong");
     assert_eq!(
         Manifest::new("y", "chat", "echo", "MIT").diagnostic("task", "wrong", None).one_line(),

@@ -23,6 +23,7 @@ mod embed;
 mod estimate;
 mod generate;
 mod options;
+mod sandbox;
 mod schema;
 mod transcribe;
 
@@ -32,6 +33,7 @@ pub use embed::EmbedOptions;
 pub use estimate::{DeviceEstimate, MemoryEstimate, MemoryParts};
 pub use generate::GenerateOptions;
 pub use options::Options;
+pub use sandbox::Sandbox;
 pub use schema::{Field, Kind, Problem, Schema, schema_of};
 pub use transcribe::{DetectLanguageOptions, TranscribeOptions};
 

@@ -1,7 +1,7 @@
 //! For tests of the host: builds the test plugins, once per process, and makes home folders with sealed copies of
 //! them, manifests and model files.
 //!
-//! Echo and faulty are built with the cargo that runs the test. The examples in C and C++ are built with `cc` and
+//! Echo, faulty and prober are built with the cargo that runs the test. The examples in C and C++ are built with `cc` and
 //! `c++`, and skipped loudly where there is no compiler.
 
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@
 mod lines;
 mod server;
 mod tools;
+mod worker;
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,6 +22,7 @@ use tenon::{Digest, Engine, EngineBuilder, Load, Model, Session};
 pub use lines::Lines;
 pub use server::Server;
 pub use tools::{installed, skip};
+pub use worker::{worker, workers};
 
 /// A plugin that was built and is not sealed yet.
 #[derive(Clone, Debug)]
@@ -45,6 +47,11 @@ pub fn echo() -> Built {
 /// The plugin that misbehaves on request.
 pub fn faulty() -> Built {
     cargo_plugin("faulty")
+}
+
+/// The plugin that tries to get out of the sandbox.
+pub fn prober() -> Built {
+    cargo_plugin("prober")
 }
 
 /// The example in C; `None`, with a line on standard error, where there is no C compiler.
@@ -72,7 +79,10 @@ pub fn soname() -> String {
 fn cargo_plugin(id: &str) -> Built {
     static LIBRARIES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     let libraries =
-        LIBRARIES.get_or_init(|| libraries(&["tenon-echo", "tenon-faulty"], &["tenon_echo", "tenon_faulty"]));
+        LIBRARIES.get_or_init(|| libraries(
+            &["tenon-echo", "tenon-faulty", "tenon-prober"],
+            &["tenon_echo", "tenon_faulty", "tenon_prober"],
+        ));
     let library = libraries[&format!("tenon_{id}")].clone();
     Built { library, template: workspace().join(format!("plugins/{id}/{id}.plugin.toml")) }
 }
@@ -210,11 +220,15 @@ impl Home {
         fs::write(path, text.replace(from, to)).expect("the file can be written");
     }
 
-    /// Writes a manifest; `more` follows its first keys.
+    /// Writes a manifest; `more` follows its first keys. In a test program whose name begins with `in_worker` the model
+    /// runs in workers, unless `more` says where it does.
     pub fn add_manifest(&self, name: &str, task: &str, backend: &str, more: &str) -> PathBuf {
         let path = self.path().join("manifests").join(format!("{name}.toml"));
-        let text =
-            format!("name = \"{name}\"\ntask = \"{task}\"\nbackend = \"{backend}\"\nlicense = \"MIT\"\n{more}\n");
+        let here = worker::is_in_workers() && !more.contains("isolation");
+        let isolation = if here { "isolation = \"worker\"\n" } else { "" };
+        let text = format!(
+            "name = \"{name}\"\ntask = \"{task}\"\nbackend = \"{backend}\"\nlicense = \"MIT\"\n{isolation}{more}\n"
+        );
         fs::write(&path, text).expect("the manifest can be written");
         path
     }
@@ -228,7 +242,9 @@ impl Home {
 
     /// Where an engine finds all of it.
     pub fn builder(&self) -> EngineBuilder {
-        Engine::builder()
+        let builder = Engine::builder();
+        let builder = if worker::is_in_workers() { builder.worker(workers()) } else { builder };
+        builder
             .manifest_dir(self.path().join("manifests"))
             .plugin_dir(self.path().join("plugins"))
             .models_dir(self.path().join("models"))

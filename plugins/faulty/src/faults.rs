@@ -167,6 +167,8 @@ pub enum RunFault {
     Exit,
     /// Recurses until the stack ends.
     StackOverflow,
+    /// Takes memory without end. Where nothing stops it at 2 GiB it gives it back and ends with an error.
+    Leak,
 }
 
 /// The load options.

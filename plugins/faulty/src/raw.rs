@@ -29,6 +29,7 @@ pub fn misbehave(host: &'static Host, call: *mut Call, fault: RunFault, seconds:
         RunFault::Segfault => segfault(),
         RunFault::Exit => std::process::exit(77),
         RunFault::StackOverflow => overflow(1) as Status,
+        RunFault::Leak => leak(host, call),
         RunFault::NullItem
         | RunFault::NullPayload
         | RunFault::UnknownKind
@@ -217,6 +218,16 @@ fn ignore_cancel(host: &Host, call: *mut Call, seconds: Option<f64>) -> Status {
     }
     emit(host, call, KIND_TEXT, &piece(b"cancelled? never"));
     status::OK
+}
+
+fn leak(host: &Host, call: *mut Call) -> Status {
+    const PIECE: usize = 4 << 20;
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    while taken.len() * PIECE < 2 << 30 {
+        // Not zeros, which would be no memory until somebody writes to it.
+        taken.push(vec![0x5a; PIECE]);
+    }
+    fail(host, call, b"nothing stopped the leak")
 }
 
 fn segfault() -> Status {

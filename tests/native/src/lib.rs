@@ -4,6 +4,7 @@
 //! says so.
 
 use std::path::{Path, PathBuf};
+use tenon::{Manifest, WorkerSettings};
 
 pub mod random;
 
@@ -30,17 +31,34 @@ pub fn skip(test: &str, why: &str) {
     }
 }
 
+/// Workers of the program that was built along with the plugins.
+pub fn worker() -> WorkerSettings {
+    WorkerSettings::new().program(plugin_folder().join(format!("tenon-worker{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// A manifest for one model file, whose backend runs in the `process` or in a `worker`.
+pub fn isolated(backend: &str, file: &Path, isolation: &str) -> Result<Manifest, Box<dyn std::error::Error>> {
+    let text = format!("isolation = \"{isolation}\"\n{}", manifest(backend, file)?);
+    Manifest::parse_text(&text, Path::new("the test")).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ").into()
+    })
+}
+
 /// A folder with a manifest named `case` for one model file.
 pub fn home(backend: &str, file: &Path) -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let home = tempfile::tempdir()?;
+    std::fs::write(home.path().join("case.toml"), manifest(backend, file)?)?;
+    Ok(home)
+}
+
+fn manifest(backend: &str, file: &Path) -> Result<String, Box<dyn std::error::Error>> {
     let task = if backend == "whisper" { "transcribe" } else { "chat" };
     let digest = tenon_store::hash_file(file)?.digest;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let size = std::fs::metadata(file)?.len();
-    let manifest = format!(
+    Ok(format!(
         "name = \"case\"\ntask = \"{task}\"\nbackend = \"{backend}\"\nlicense = \"unknown\"\n\n[[file]]\nrole = \"model\"\n\
          name = \"{name}\"\nsha256 = \"{digest}\"\nsize = {size}\n"
-    );
-    let home = tempfile::tempdir()?;
-    std::fs::write(home.path().join("case.toml"), manifest)?;
-    Ok(home)
+    ))
 }

@@ -1,9 +1,10 @@
-//! The safe face of a plugin's vtable: models and sessions that close themselves, and errors instead of statuses.
+//! The safe face of a plugin's vtable in this process: models and sessions that close themselves, and errors instead
+//! of statuses. What the engine uses is [`super::face`], which has the same over a worker.
 //!
 //! Nothing that a plugin returns is trusted: NULL for a model, an unknown status, a missing message.
 
 use super::host::{Call, item_of, str_of};
-use super::load::Plugin;
+use super::opened::Opened;
 use super::stack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, Log};
@@ -11,10 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, PoisonError};
 use tenon_abi as abi;
-use tenon_store::VerifiedFile;
 
 /// Stack of every thread that the host calls plugins on, by the contract.
-pub(crate) const STACK: usize = 8 * 1024 * 1024;
+pub const STACK: usize = 8 * 1024 * 1024;
 
 /// What of a stack of [`STACK`] the host and its caller may have used before the plugin is called.
 const USED: usize = 256 * 1024;
@@ -50,8 +50,8 @@ pub(crate) fn host_panic(payload: Box<dyn std::any::Any + Send>) -> Error {
 }
 
 /// A model that a backend opened. Closes itself; its sessions hold it.
-pub(crate) struct OpenModel {
-    plugin: Arc<Plugin>,
+pub(crate) struct ModelHere {
+    plugin: Arc<Opened>,
     raw: NonNull<abi::BackendModel>,
     /// The log of the engine that opened it.
     log: Log,
@@ -59,30 +59,40 @@ pub(crate) struct OpenModel {
 
 // SAFETY: the contract lets any host thread call, and the engine runs sessions of one model side by side only where
 // the backend says that they may.
-unsafe impl Send for OpenModel {}
+unsafe impl Send for ModelHere {}
 // SAFETY: as above.
-unsafe impl Sync for OpenModel {}
+unsafe impl Sync for ModelHere {}
 
 /// A session that a backend opened. Closes itself; holds its model.
-pub(crate) struct OpenSession {
-    model: Arc<OpenModel>,
+pub(crate) struct SessionHere {
+    model: Arc<ModelHere>,
     raw: NonNull<abi::BackendSession>,
 }
 
 // SAFETY: the contract lets any host thread call; `&mut self` keeps it to one thread at a time.
-unsafe impl Send for OpenSession {}
+unsafe impl Send for SessionHere {}
 
 /// Input of a run that crosses as items.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Item<'a> {
+pub enum Item<'a> {
     /// A text with its role.
-    Text { role: &'a str, text: &'a str },
+    Text {
+        /// Who says it.
+        role: &'a str,
+        /// What is said.
+        text: &'a str,
+    },
     /// Mono samples at the backend's rate.
-    Audio { samples: &'a [f32], rate: u32 },
+    Audio {
+        /// One channel, all finite.
+        samples: &'a [f32],
+        /// Samples per second.
+        rate: u32,
+    },
 }
 
 /// What describes the plugin emits goes to the sink of `call`.
-pub(super) fn describe(plugin: &Plugin, call: Call) -> Result<()> {
+pub(super) fn describe(plugin: &Opened, call: Call) -> Result<()> {
     let call = call.enter();
     // SAFETY: the function comes from a vtable that was checked and copied; the call is valid until `end`.
     let returned = unsafe { (plugin.vtable().describe)(call.as_ptr()) };
@@ -91,32 +101,26 @@ pub(super) fn describe(plugin: &Plugin, call: Call) -> Result<()> {
 
 /// Asks how much memory a model will need; the answer goes to the sink of `call`, which carries the load options.
 /// `None` when the plugin has no way to ask. Must run on a stack of [`STACK`].
-pub(crate) fn estimate(plugin: &Plugin, files: &[VerifiedFile], call: Call) -> Option<Result<()>> {
+pub(crate) fn estimate(plugin: &Opened, files: &[FileHere<'_>], call: Call) -> Option<Result<()>> {
     let estimate = plugin.estimate()?;
-    let paths: Result<Vec<String>> = files.iter().map(path_text).collect();
-    Some(paths.and_then(|paths| {
-        let table: Vec<abi::File> = files.iter().zip(&paths).map(|(file, path)| file_of(file, path)).collect();
-        let call = call.enter();
-        // SAFETY: the function comes from a table that was checked; files, texts and the document live until it
-        // returns.
-        let returned = unsafe { estimate(call.as_ptr(), table.as_ptr(), table.len() as u32, str_of(call.document())) };
-        call.end(returned, plugin.id())
-    }))
+    let table: Vec<abi::File> = files.iter().map(FileHere::crossing).collect();
+    let call = call.enter();
+    // SAFETY: the function comes from a table that was checked; files, texts and the document live until it returns.
+    let returned = unsafe { estimate(call.as_ptr(), table.as_ptr(), table.len() as u32, str_of(call.document())) };
+    Some(call.end(returned, plugin.id()))
 }
 
-impl OpenModel {
+impl ModelHere {
     /// Opens a model from verified files. `call` carries the load options. Must run on a stack of [`STACK`].
-    pub(crate) fn open(plugin: &Arc<Plugin>, files: &[VerifiedFile], call: Call) -> Result<Self> {
+    pub(crate) fn open(plugin: &Arc<Opened>, files: &[FileHere<'_>], call: Call) -> Result<Self> {
         let one_at_a_time = plugin.caps() & abi::CAP_PARALLEL_OPEN == 0;
         let _alone = one_at_a_time.then(|| plugin.opening().lock().unwrap_or_else(PoisonError::into_inner));
         plugin.begin_use()?;
-        let paths: Result<Vec<String>> = files.iter().map(path_text).collect();
-        let opened = paths.and_then(|paths| Self::open_paths(plugin, files, &paths, call));
-        opened.inspect_err(|_| plugin.end_use())
+        Self::open_counted(plugin, files, call).inspect_err(|_| plugin.end_use())
     }
 
-    fn open_paths(plugin: &Arc<Plugin>, files: &[VerifiedFile], paths: &[String], call: Call) -> Result<Self> {
-        let table: Vec<abi::File> = files.iter().zip(paths).map(|(file, path)| file_of(file, path)).collect();
+    fn open_counted(plugin: &Arc<Opened>, files: &[FileHere<'_>], call: Call) -> Result<Self> {
+        let table: Vec<abi::File> = files.iter().map(FileHere::crossing).collect();
         let call = call.enter();
         let mut raw = std::ptr::null_mut();
         // SAFETY: the table, the texts that it points to, the document and `raw` live until the function returns.
@@ -137,7 +141,7 @@ impl OpenModel {
     }
 }
 
-impl Drop for OpenModel {
+impl Drop for ModelHere {
     fn drop(&mut self) {
         let Self { plugin, raw, log } = self;
         // SAFETY: the model was opened by this plugin and is closed once; its sessions held it, so they are closed.
@@ -146,9 +150,9 @@ impl Drop for OpenModel {
     }
 }
 
-impl OpenSession {
+impl SessionHere {
     /// Opens a session. Must run on a stack of [`STACK`].
-    pub(crate) fn open(model: &Arc<OpenModel>, call: Call) -> Result<Self> {
+    pub(crate) fn open(model: &Arc<ModelHere>, call: Call) -> Result<Self> {
         let plugin = &model.plugin;
         let call = call.enter();
         let mut raw = std::ptr::null_mut();
@@ -189,7 +193,7 @@ impl OpenSession {
     }
 }
 
-impl Drop for OpenSession {
+impl Drop for SessionHere {
     fn drop(&mut self) {
         let Self { model, raw } = self;
         // SAFETY: the session was opened by this plugin and is closed once.
@@ -224,39 +228,37 @@ impl Payload {
     }
 }
 
-fn null_out(plugin: &Plugin, what: &str) -> Error {
+fn null_out(plugin: &Opened, what: &str) -> Error {
     let message = format!("backend \"{}\" said that it opened a {what} and gave none", plugin.id());
     Error::new(ErrorKind::Plugin, message).with_detail("plugin", plugin.id())
 }
 
-/// The path that a backend opens, as text: the contract speaks UTF-8.
-fn path_text(file: &VerifiedFile) -> Result<String> {
-    file.open_path().into_os_string().into_string().map_err(|path| {
-        let message = format!("the path {} is not UTF-8: move the model to one that is", path.display());
-        Error::new(ErrorKind::Unsupported, message)
-    })
+/// A model file as a backend gets it.
+#[derive(Clone, Debug)]
+pub struct FileHere<'a> {
+    /// What the file is for.
+    pub role: &'a str,
+    /// The path that opens exactly the bytes that were hashed.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the content.
+    pub sha256: [u8; 32],
+    /// An open descriptor of it on Unix, which outlives the call; -1 elsewhere.
+    pub fd: i32,
 }
 
-fn file_of(file: &VerifiedFile, path: &str) -> abi::File {
-    abi::File {
-        role: str_of(file.role()),
-        path: str_of(path),
-        size: file.size(),
-        sha256: *file.digest().as_bytes(),
-        fd: descriptor(file),
-        reserved: 0,
+impl FileHere<'_> {
+    fn crossing(&self) -> abi::File {
+        abi::File {
+            role: str_of(self.role),
+            path: str_of(&self.path),
+            size: self.size,
+            sha256: self.sha256,
+            fd: self.fd,
+            reserved: 0,
+        }
     }
-}
-
-#[cfg(unix)]
-fn descriptor(file: &VerifiedFile) -> i32 {
-    use std::os::fd::AsRawFd;
-    file.file().as_raw_fd()
-}
-
-#[cfg(not(unix))]
-fn descriptor(_: &VerifiedFile) -> i32 {
-    -1
 }
 
 #[cfg(test)]

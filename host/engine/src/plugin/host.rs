@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::log;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tenon_abi as abi;
@@ -20,21 +20,23 @@ use tenon_tasks::Options;
 /// Longest message of an error or of the log that is kept.
 const LONGEST_MESSAGE: usize = 16 * 1024;
 const MOST_DETAILS: usize = 64;
+/// How much earlier than here a worker may see a deadline pass.
+const EARLY: Duration = Duration::from_millis(50);
 
 /// Where what a call emits goes.
-pub(crate) trait Sink: Send {
+pub trait Sink: Send {
     /// Takes one item; may wait while the reader is slow. An error ends the call.
     fn take(&mut self, output: Output) -> Result<(), Error>;
 }
 
 /// Where the audio of a call comes from.
-pub(crate) trait Feed: Send {
+pub trait Feed: Send {
     /// The next block of samples. Waits up to `timeout`, or until the call shall stop.
     fn pull(&mut self, timeout: Option<Duration>) -> Pulled;
 }
 
 /// What a [`Feed`] gave.
-pub(crate) enum Pulled {
+pub enum Pulled {
     /// Samples, at least one.
     Block(Vec<f32>),
     /// There is no more.
@@ -46,7 +48,7 @@ pub(crate) enum Pulled {
 }
 
 /// The host's side of one call into a plugin.
-pub(crate) struct Call {
+pub struct Call {
     stop: StopSigns,
     options: Options,
     /// The same options as the text that crossed; a plugin names the document by its address.
@@ -56,6 +58,21 @@ pub(crate) struct Call {
     sink: Mutex<Option<Box<dyn Sink>>>,
     feed: Mutex<Option<Input>>,
     progress: Option<Box<dyn Fn(f32) + Send + Sync>>,
+}
+
+/// How a call in a worker ended.
+pub(crate) enum Remote {
+    /// The plugin returned.
+    Returned {
+        /// Its status.
+        status: Status,
+        /// What it said with `fail`, last.
+        message: Option<String>,
+        /// What it added to that.
+        details: Vec<(String, String)>,
+    },
+    /// The worker is gone.
+    Died(Error),
 }
 
 /// What went wrong so far.
@@ -81,7 +98,7 @@ unsafe impl Send for Input {}
 
 impl Call {
     /// A call without options that may neither emit nor pull.
-    pub(crate) fn new(stop: StopSigns) -> Self {
+    pub fn new(stop: StopSigns) -> Self {
         Self {
             stop,
             options: Options::new(),
@@ -94,25 +111,28 @@ impl Call {
         }
     }
 
-    pub(crate) fn with_options(mut self, options: Options) -> Self {
+    /// With these options; the plugin gets them as a document.
+    pub fn with_options(mut self, options: Options) -> Self {
         self.document = options.to_json().into();
         self.options = options;
         self
     }
 
-    pub(crate) fn with_sink(mut self, sink: Box<dyn Sink>) -> Self {
+    /// What it emits goes there.
+    pub fn with_sink(mut self, sink: Box<dyn Sink>) -> Self {
         self.sink = Mutex::new(Some(sink));
         self
     }
 
     /// `rate` is that of the samples that the feed gives.
-    pub(crate) fn with_feed(mut self, feed: Box<dyn Feed>, rate: u32) -> Self {
+    pub fn with_feed(mut self, feed: Box<dyn Feed>, rate: u32) -> Self {
         let audio = abi::Audio { samples: std::ptr::null(), frames: 0, rate, channels: 1 };
         self.feed = Mutex::new(Some(Input { feed, rate, block: Vec::new(), audio: Box::new(audio) }));
         self
     }
 
-    pub(crate) fn with_progress(mut self, progress: Box<dyn Fn(f32) + Send + Sync>) -> Self {
+    /// Hears how far it is, 0 to 1.
+    pub fn with_progress(mut self, progress: Box<dyn Fn(f32) + Send + Sync>) -> Self {
         self.progress = Some(progress);
         self
     }
@@ -130,7 +150,7 @@ impl Call {
     }
 
     /// Why the call shall end; remembers that the plugin was told.
-    fn stop_reason(&self) -> Option<ErrorKind> {
+    pub(crate) fn stop_reason(&self) -> Option<ErrorKind> {
         let reason = self.stop.reason();
         if reason.is_some() {
             self.told_to_stop.store(true, Ordering::Relaxed);
@@ -162,15 +182,113 @@ impl Call {
         // SAFETY: the plugin passes an item that is valid for this call, which is all that `read` relies on after it
         // has checked everything that can be checked.
         match unsafe { item::read(item) } {
-            Ok(output) => match sink.take(output) {
-                Ok(()) => status::OK,
-                Err(error) => self.fail_host(error),
-            },
+            Ok(output) => sink.take(output).map_or_else(|error| self.fail_host(error), |()| status::OK),
             Err(problem) => {
                 self.fail_host(Error::new(ErrorKind::Plugin, format!("the backend emitted {problem}")));
                 status::E_INVALID_ARGUMENT
             }
         }
+    }
+
+    /// As `emit`, for an item that came from a worker and was read.
+    ///
+    /// # Errors
+    /// The status that tells the plugin to stop.
+    pub(crate) fn take_output(&self, output: Output) -> Result<(), Status> {
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let sink = sink.as_mut().ok_or(status::E_INVALID_ARGUMENT)?;
+        if let Some(reason) = self.stop_reason() {
+            return Err(reason.status());
+        }
+        sink.take(output).map_err(|error| self.fail_host(error))
+    }
+
+    /// As `pull`, for a worker.
+    ///
+    /// # Errors
+    /// `E_END`, `E_TIMEOUT`, or the status that tells the plugin to stop.
+    pub(crate) fn pull_block(&self, timeout: Option<Duration>) -> Result<Vec<f32>, Status> {
+        let mut input = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input.as_mut().ok_or(status::E_END)?;
+        if let Some(reason) = self.stop_reason() {
+            return Err(reason.status());
+        }
+        match input.feed.pull(timeout) {
+            Pulled::Block(block) => Ok(block),
+            Pulled::End => Err(status::E_END),
+            Pulled::Timeout => Err(status::E_TIMEOUT),
+            Pulled::Failed(error) => Err(self.fail_host(error)),
+        }
+    }
+
+    /// The rate of live audio, where the call has it.
+    pub(crate) fn feed_rate(&self) -> Option<u32> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|input| input.rate)
+    }
+
+    /// Everything that can ask it to end.
+    pub(crate) fn stop_signs(&self) -> &StopSigns {
+        &self.stop
+    }
+
+    /// The moment after which the call ends itself.
+    pub(crate) fn deadline(&self) -> Option<std::time::Instant> {
+        self.stop.deadline
+    }
+
+    /// As `progress`, for a worker. A panic of who hears it stays here.
+    pub(crate) fn tell_progress(&self, fraction: f32) {
+        guarded((), || self.hear_progress(fraction));
+    }
+
+    fn hear_progress(&self, fraction: f32) {
+        if let Some(hears) = self.progress.as_ref().filter(|_| fraction.is_finite()) {
+            hears(fraction.clamp(0.0, 1.0));
+        }
+    }
+
+    /// Ends a call that ran in a worker: what came of it, by the rules that hold for a plugin in this process.
+    pub(crate) fn end_remote(&self, outcome: Remote, plugin: &str) -> Result<(), Error> {
+        match outcome {
+            Remote::Returned { status, message, mut details } => {
+                self.let_the_deadline_pass(status);
+                // The worker's side of the call has named the plugin, as `conclude` does.
+                details.retain(|(key, value)| (key.as_str(), value.as_str()) != ("plugin", plugin));
+                details.truncate(MOST_DETAILS);
+                let message = message.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+                {
+                    let mut failure = self.failure();
+                    (failure.message, failure.details) = (message, details);
+                }
+                self.conclude(status, plugin)
+            }
+            Remote::Died(error) => {
+                drop(self.sink.lock().unwrap_or_else(PoisonError::into_inner).take());
+                // What the host met inside the call explains more than that the worker was ended for it.
+                Err(self.failure().host.take().unwrap_or(error).with_detail("plugin", plugin))
+            }
+        }
+    }
+
+    /// The worker has a clock of its own, and may have seen the deadline pass a moment before it does here.
+    fn let_the_deadline_pass(&self, returned: Status) {
+        let Some(deadline) = self.stop.deadline.filter(|_| returned == status::E_DEADLINE) else { return };
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if left <= EARLY {
+            std::thread::sleep(left);
+        }
+    }
+
+    /// Takes the sink and judges what came of the call, given the status that the plugin returned.
+    fn conclude(&self, returned: Status, plugin: &str) -> Result<(), Error> {
+        // A call of another plugin thread may still be inside `emit`; taking the sink waits for it.
+        drop(self.sink.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let stopped = self.stop.reason();
+        let told = self.told_to_stop.load(Ordering::Relaxed);
+        let failure = std::mem::take(&mut *self.failure());
+        let agrees =
+            told || matches!(returned, status::OK | status::E_CANCELLED | status::E_DEADLINE | status::E_SHUTDOWN);
+        failure.outcome(returned, stopped.filter(|_| agrees), plugin)
     }
 
     fn pull(&self, timeout_us: i64, out: *mut abi::Item) -> Status {
@@ -235,14 +353,7 @@ impl Entered {
     /// Ends the call: its id is stale from here on. Says what came of it, given the status that the plugin returned.
     pub(crate) fn end(self, returned: Status, plugin: &str) -> Result<(), Error> {
         CALLS.remove(self.id);
-        // A call of another plugin thread may still be inside `emit`; taking the sink waits for it.
-        drop(self.call.sink.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let stopped = self.call.stop.reason();
-        let told = self.call.told_to_stop.load(Ordering::Relaxed);
-        let failure = std::mem::take(&mut *self.call.failure());
-        let agrees =
-            told || matches!(returned, status::OK | status::E_CANCELLED | status::E_DEADLINE | status::E_SHUTDOWN);
-        failure.outcome(returned, stopped.filter(|_| agrees), plugin)
+        self.call.conclude(returned, plugin)
     }
 }
 
@@ -415,8 +526,17 @@ fn guarded<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     })
 }
 
+/// How often plugins have called the host: a sign of life.
+static ACTIVITY: AtomicU64 = AtomicU64::new(0);
+
+/// How often plugins have called one of the host's functions in this process.
+pub fn activity() -> u64 {
+    ACTIVITY.load(Ordering::Relaxed)
+}
+
 /// Runs `body` on the call of this id.
 fn on_call(call: *const abi::Call, body: impl FnOnce(&Call) -> Status) -> Status {
+    ACTIVITY.fetch_add(1, Ordering::Relaxed);
     guarded(status::E_INTERNAL, || match CALLS.find(call) {
         Some(call) => body(&call),
         None => status::E_INVALID_ARGUMENT,
@@ -439,15 +559,9 @@ unsafe extern "C" fn write_log(level: i32, target: abi::Str, message: abi::Str) 
     guarded((), || {
         // SAFETY: the plugin passes texts that are valid for this call.
         let (backend, message) = unsafe { (item::lossy(target, 256), item::lossy(message, LONGEST_MESSAGE)) };
-        let (Some(backend), Some(message)) = (backend, message) else { return };
-        let message = message.trim_end();
-        log::of_plugin(|| match level {
-            ..=1 => tracing::error!(target: log::PLUGIN, %backend, "{message}"),
-            2 => tracing::warn!(target: log::PLUGIN, %backend, "{message}"),
-            3 => tracing::info!(target: log::PLUGIN, %backend, "{message}"),
-            4 => tracing::debug!(target: log::PLUGIN, %backend, "{message}"),
-            _ => tracing::trace!(target: log::PLUGIN, %backend, "{message}"),
-        });
+        if let (Some(backend), Some(message)) = (backend, message) {
+            log::line(level, &backend, &message);
+        }
     });
 }
 
@@ -471,9 +585,7 @@ extern "C" fn cancelled(call: *const abi::Call) -> i32 {
 
 extern "C" fn progress(call: *mut abi::Call, fraction: f32) {
     on_call(call, |call| {
-        if let Some(hears) = call.progress.as_ref().filter(|_| fraction.is_finite()) {
-            hears(fraction.clamp(0.0, 1.0));
-        }
+        call.hear_progress(fraction);
         status::OK
     });
 }

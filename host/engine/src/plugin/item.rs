@@ -2,6 +2,7 @@
 
 use tenon_abi as abi;
 use tenon_tasks::{Segment, Token, Usage, Word};
+pub use tenon_wire::Output;
 
 /// Longest text of one item.
 const LONGEST_TEXT: usize = 16 * 1024 * 1024;
@@ -11,23 +12,6 @@ const MOST_PARTS: u32 = 65_536;
 const MOST_VALUES: u64 = 1 << 20;
 /// Latest time in an item: a hundred years.
 const LATEST_US: i64 = 100 * 366 * 24 * 3600 * 1_000_000;
-
-/// An item that a backend emitted, copied.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Output {
-    /// A piece of text; may begin or end inside a code point.
-    Text(Vec<u8>),
-    /// A piece of a transcript.
-    Segment(Segment),
-    /// A token of model text.
-    Token(Token),
-    /// What the run consumed and produced.
-    Usage(Usage),
-    /// A named JSON document.
-    Document { name: String, text: String },
-    /// The vector of one input text.
-    Embedding { index: u32, values: Vec<f32> },
-}
 
 /// What is wrong with an item: the end of the sentence "the backend emitted …".
 type Problem = String;

@@ -4,67 +4,18 @@
 //! contract version, SHA-256. Constructors run when it is opened, so the hash is what protects; the checks after that
 //! are for correctness.
 
-use super::host::{Call, HOST, Sink};
-use super::item::Output;
+use super::opened::{Opened, other_contract};
 use super::sidecar::{Sidecar, check_id, io_error};
 use super::{call, library};
-use crate::cancel::StopSigns;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::HashMap;
-use std::ffi::{CString, c_char, c_void};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tenon_abi as abi;
-use tenon_abi::{Status, status};
-use tenon_store::{Digest, Store, VerifyMode};
+use tenon_store::{Digest, Isolation, Sandbox, Store, VerifyMode};
 use tenon_tasks::{Description, Schema};
-
-/// Longest id, version or build text that a plugin may name.
-const LONGEST_NAME: usize = 4096;
-/// Latest version of the entry function to look for when this one is missing, for the message.
-const LATEST_ENTRY: u16 = 9;
-
-/// A backend's functions, each known to be there.
-#[derive(Clone, Copy)]
-pub(super) struct Vtable {
-    caps: u32,
-    pub describe: unsafe extern "C" fn(*mut abi::Call) -> Status,
-    pub model_open:
-        unsafe extern "C" fn(*mut abi::Call, *const abi::File, u32, abi::Str, *mut *mut abi::BackendModel) -> Status,
-    pub model_close: unsafe extern "C" fn(*mut abi::BackendModel),
-    pub session_open:
-        unsafe extern "C" fn(*mut abi::Call, *mut abi::BackendModel, abi::Str, *mut *mut abi::BackendSession) -> Status,
-    pub session_reset: unsafe extern "C" fn(*mut abi::Call, *mut abi::BackendSession) -> Status,
-    pub session_close: unsafe extern "C" fn(*mut abi::BackendSession),
-    pub run: unsafe extern "C" fn(
-        *mut abi::Call,
-        *mut abi::BackendSession,
-        abi::Str,
-        *const abi::Item,
-        u32,
-        abi::Str,
-    ) -> Status,
-}
-
-/// Estimates the memory of a model: the one function of `tenon.memory/1`.
-pub(super) type EstimateFunction = unsafe extern "C" fn(*mut abi::Call, *const abi::File, u32, abi::Str) -> Status;
-
-impl Vtable {
-    /// The error is the name of the function that is missing.
-    fn of(backend: &abi::Backend) -> std::result::Result<Self, &'static str> {
-        Ok(Self {
-            caps: backend.caps,
-            describe: backend.describe.ok_or("describe")?,
-            model_open: backend.model_open.ok_or("model_open")?,
-            model_close: backend.model_close.ok_or("model_close")?,
-            session_open: backend.session_open.ok_or("session_open")?,
-            session_reset: backend.session_reset.ok_or("session_reset")?,
-            session_close: backend.session_close.ok_or("session_close")?,
-            run: backend.run.ok_or("run")?,
-        })
-    }
-}
+use tenon_wire::Started;
 
 /// A library that is to be loaded, and what is known of it before.
 struct Wanted<'a> {
@@ -83,9 +34,28 @@ impl Wanted<'_> {
             (None, None) => self.path.display().to_string(),
         }
     }
+
+    fn origin(&self) -> (PathBuf, Digest) {
+        (self.path.to_owned(), self.sha256)
+    }
+
+    /// Refuses a plugin that says it is another one than it was taken for.
+    fn refuse_other(&self, id: &str, version: &str) -> Result<()> {
+        match self.sidecar {
+            Some(sidecar) => same_plugin(sidecar, id, version),
+            None => refuse_bad_id(id),
+        }
+    }
 }
 
-/// A loaded plugin. There is one for each library in the process, however many engines use it.
+fn refuse_bad_id(id: &str) -> Result<()> {
+    check_id(id).map_err(|problem| {
+        Error::new(ErrorKind::Plugin, format!("a plugin without a sidecar has an id that cannot be: {problem}"))
+    })
+}
+
+/// A plugin that was loaded into this process or described by a worker: what it is, and how it is run. There is one for
+/// each library and each way to run it, however many engines use it.
 pub(crate) struct Plugin {
     id: String,
     version: String,
@@ -93,20 +63,30 @@ pub(crate) struct Plugin {
     /// Where it was loaded from; `None` when it is linked into the program.
     origin: Option<(PathBuf, Digest)>,
     build_info: String,
-    vtable: Vtable,
-    estimate: Option<EstimateFunction>,
-    shutdown: Option<unsafe extern "C" fn()>,
+    caps: u32,
+    runner: Runner,
     description: Description,
     schemas: HashMap<String, Schema>,
     load_schema: Schema,
-    opening: Mutex<()>,
-    uses: Mutex<Uses>,
 }
 
-#[derive(Default)]
-struct Uses {
-    models: usize,
-    ended: bool,
+/// Where the functions of a plugin run.
+pub(crate) enum Runner {
+    /// In this process.
+    Here(Arc<Opened>),
+    /// In workers, which are given this library: open, and hashed.
+    Worker(Arc<File>),
+}
+
+/// What a plugin says of itself, and who says it.
+struct Said<'a> {
+    id: &'a str,
+    version: &'a str,
+    abi: (u16, u16),
+    build_info: &'a str,
+    caps: u32,
+    /// JSON.
+    description: &'a str,
 }
 
 impl Plugin {
@@ -136,10 +116,14 @@ impl Plugin {
         registry.refuse_overwritten(&file, wanted)?;
         let identity = library::identity(&file, wanted.path);
         // A library that cannot be opened may be tried again; one that was opened stays, and so does its verdict.
-        let opened = library::open(file, wanted.path)?;
+        let library = library::open(file, wanted.path)?;
         registry.files.extend(identity.map(|identity| (identity, wanted.sha256)));
-        let loaded = call::on_big_stack(|| Self::start(wanted, &opened)).map(Arc::new);
-        let loaded = loaded.map_err(|error| error.with_detail("plugin", wanted.name()));
+        let started = call::on_big_stack(|| {
+            let opened = Opened::of_library(&library, &wanted.name())?;
+            wanted.refuse_other(opened.id(), opened.version())?;
+            Self::of_opened(opened, Some(wanted.origin()))
+        });
+        let loaded = started.map(Arc::new).map_err(|error| error.with_detail("plugin", wanted.name()));
         registry.plugins.insert(wanted.sha256, loaded.clone());
         loaded.inspect(|plugin| plugin.log_loaded())
     }
@@ -160,123 +144,135 @@ impl Plugin {
         }
         let started = call::on_big_stack(|| {
             // SAFETY: promised by the caller.
-            let root = unsafe { enter(entry, "linked into this program") }?;
-            // SAFETY: the root comes from an entry that keeps the contract.
-            unsafe { Self::of_root(&root, None, None) }
+            let opened = unsafe { Opened::of_entry(entry, "linked into this program") }?;
+            refuse_bad_id(opened.id())?;
+            Self::of_opened(opened, None)
         });
         let started = started.map(Arc::new);
         registry.linked.insert(entry as usize, started.clone());
         started.inspect(|plugin| plugin.log_loaded())
     }
 
-    fn start(wanted: &Wanted<'_>, opened: &library::Library) -> Result<Self> {
-        let name = wanted.name();
-        library::check_witness(opened, &name)?;
-        // SAFETY: by the contract the symbol of this name is a function of this type.
-        let entry = unsafe { opened.get::<abi::PluginEntry>(abi::PLUGIN_ENTRY_SYMBOL) };
-        let entry = entry.ok_or_else(|| no_entry(wanted, opened))?;
-        // SAFETY: whoever vouches for the library's digest vouches that its entry keeps the contract.
-        let root = unsafe { enter(entry, &name) }?;
-        let origin = (wanted.path.to_owned(), wanted.sha256);
-        // SAFETY: as above.
-        unsafe { Self::of_root(&root, Some(origin), wanted.sidecar) }
+    /// The plugin of a sidecar, to be run in workers: none of its code runs in this process. `describe` asks a worker
+    /// what it is.
+    pub(crate) fn apart(
+        sidecar: &Sidecar,
+        store: &Store,
+        mode: VerifyMode,
+        sandbox: Sandbox,
+        describe: impl FnOnce(&Arc<File>) -> Result<Started>,
+    ) -> Result<Arc<Self>> {
+        sidecar.cpu.check(&sidecar.id)?;
+        check_contract(sidecar)?;
+        let wanted = Wanted { path: &sidecar.library, sha256: sidecar.sha256, sidecar: Some(sidecar) };
+        Self::apart_wanted(&wanted, store, mode, sandbox, describe)
     }
 
-    /// # Safety
-    /// The root was handed out by an entry that keeps the contract.
-    unsafe fn of_root(
-        root: &abi::Plugin,
-        origin: Option<(PathBuf, Digest)>,
-        sidecar: Option<&Sidecar>,
-    ) -> Result<Self> {
-        // SAFETY: the root's texts are NUL-terminated by the contract.
-        let (id, version, build_info) = unsafe { (text(root.id), text(root.version), text(root.build_info)) };
-        match sidecar {
-            Some(sidecar) => same_plugin(sidecar, &id, &version)?,
-            None => check_id(&id).map_err(|problem| {
-                Error::new(ErrorKind::Plugin, format!("a plugin without a sidecar has an id that cannot be: {problem}"))
-            })?,
+    /// As [`Plugin::apart`], for a library without a sidecar, whose digest the caller vouches for.
+    pub(crate) fn apart_bare(
+        (path, sha256): (&Path, Digest),
+        store: &Store,
+        mode: VerifyMode,
+        sandbox: Sandbox,
+        describe: impl FnOnce(&Arc<File>) -> Result<Started>,
+    ) -> Result<Arc<Self>> {
+        Self::apart_wanted(&Wanted { path, sha256, sidecar: None }, store, mode, sandbox, describe)
+    }
+
+    fn apart_wanted(
+        wanted: &Wanted<'_>,
+        store: &Store,
+        mode: VerifyMode,
+        sandbox: Sandbox,
+        describe: impl FnOnce(&Arc<File>) -> Result<Started>,
+    ) -> Result<Arc<Self>> {
+        let file = Arc::new(open_verified(wanted, store, mode)?);
+        let key = (wanted.sha256, sandbox);
+        let known = registry().lock().unwrap_or_else(PoisonError::into_inner).apart.get(&key).cloned();
+        if let Some(plugin) = known {
+            wanted.sidecar.map_or(Ok(()), |sidecar| same_id(sidecar, plugin.id()))?;
+            return Ok(plugin);
         }
-        let mut plugin = Self {
-            abi: (root.abi_major, root.abi_minor),
-            vtable: backend(root, &id)?,
-            estimate: memory(root, &id)?,
-            id,
-            version,
-            origin,
-            build_info,
-            shutdown: root.shutdown,
-            description: no_description(),
-            schemas: HashMap::new(),
-            load_schema: Schema::default(),
-            opening: Mutex::default(),
-            uses: Mutex::default(),
+        // Not under the lock: a plugin that hangs must not keep others from being loaded.
+        let started = describe(&file).map_err(|error| error.with_detail("plugin", wanted.name()))?;
+        wanted.refuse_other(&started.id, &started.version)?;
+        let said = Said {
+            id: &started.id,
+            version: &started.version,
+            abi: started.abi,
+            build_info: &started.build_info,
+            caps: started.caps,
+            description: &started.description,
         };
-        plugin.read_description()?;
+        let plugin = Arc::new(Self::of_words(&said, Some(wanted.origin()), Runner::Worker(file))?);
+        plugin.log_loaded();
+        registry().lock().unwrap_or_else(PoisonError::into_inner).apart.insert(key, Arc::clone(&plugin));
         Ok(plugin)
     }
 
-    fn read_description(&mut self) -> Result<()> {
-        let documents = Arc::new(Mutex::new(Vec::new()));
-        let sink = Documents(Arc::clone(&documents));
-        call::describe(self, Call::new(StopSigns::default()).with_sink(Box::new(sink)))?;
-        let documents = std::mem::take(&mut *documents.lock().unwrap_or_else(PoisonError::into_inner));
-        let [text] = documents.as_slice() else {
-            return Err(self.broken(format!("describes itself {} times", documents.len())));
+    fn of_opened(opened: Opened, origin: Option<(PathBuf, Digest)>) -> Result<Self> {
+        let description = opened.describe()?;
+        let opened = Arc::new(opened);
+        let said = Said {
+            id: opened.id(),
+            version: opened.version(),
+            abi: opened.abi(),
+            build_info: opened.build_info(),
+            caps: opened.caps(),
+            description: &description,
         };
-        let wrong =
-            |plugin: &Self, error: String| plugin.broken(format!("gives a description that cannot be read: {error}"));
-        let description: Description = serde_json::from_str(text).map_err(|error| wrong(self, error.to_string()))?;
-        for task in &description.tasks {
-            let schema = Schema::from_json(&task.schema).map_err(|error| wrong(self, error))?;
-            self.schemas.insert(task.task.clone(), schema);
-        }
-        self.load_schema = Schema::from_json(&description.load_schema).map_err(|error| wrong(self, error))?;
-        if description.audio.is_some_and(|audio| !(1_000..=384_000).contains(&audio.rate)) {
-            return Err(wrong(self, "its audio rate lies outside of 1000 to 384000".to_owned()));
-        }
-        self.description = description;
-        Ok(())
+        Self::of_words(&said, origin, Runner::Here(Arc::clone(&opened)))
     }
 
-    fn broken(&self, does: String) -> Error {
-        Error::new(ErrorKind::Plugin, format!("backend \"{}\" {does}", self.id()))
+    fn of_words(said: &Said<'_>, origin: Option<(PathBuf, Digest)>, runner: Runner) -> Result<Self> {
+        let wrong = |error: String| {
+            let message = format!("backend \"{}\" gives a description that cannot be read: {error}", said.id);
+            Error::new(ErrorKind::Plugin, message)
+        };
+        let description: Description =
+            serde_json::from_str(said.description).map_err(|error| wrong(error.to_string()))?;
+        let schema_of = |task: &tenon_tasks::TaskDescription| {
+            Schema::from_json(&task.schema).map(|schema| (task.task.clone(), schema)).map_err(wrong)
+        };
+        let schemas = description.tasks.iter().map(schema_of).collect::<Result<_>>()?;
+        let load_schema = Schema::from_json(&description.load_schema).map_err(wrong)?;
+        if description.audio.is_some_and(|audio| !(1_000..=384_000).contains(&audio.rate)) {
+            return Err(wrong("its audio rate lies outside of 1000 to 384000".to_owned()));
+        }
+        Ok(Self {
+            id: said.id.to_owned(),
+            version: said.version.to_owned(),
+            abi: said.abi,
+            origin,
+            build_info: said.build_info.to_owned(),
+            caps: said.caps,
+            runner,
+            description,
+            schemas,
+            load_schema,
+        })
     }
 
     fn log_loaded(&self) {
         let (id, version) = (self.id(), self.version());
-        tracing::info!(id, version, path = %self.library().display(), build = self.build_info, "plugin loaded");
+        let isolation = self.isolation().name();
+        tracing::info!(id, version, path = %self.library().display(), isolation, build = self.build_info, "plugin loaded");
         for device in &self.description.devices {
             let tenon_tasks::Device { name, description, memory_total, memory_free } = device;
             tracing::info!(plugin = id, name, description, memory_total, memory_free, "device");
         }
     }
 
-    pub(super) fn vtable(&self) -> &Vtable {
-        &self.vtable
+    pub(crate) fn runner(&self) -> &Runner {
+        &self.runner
     }
 
-    /// The function that estimates memory, where the plugin has one.
-    pub(super) fn estimate(&self) -> Option<EstimateFunction> {
-        self.estimate
-    }
-
-    pub(super) fn opening(&self) -> &Mutex<()> {
-        &self.opening
-    }
-
-    /// Counts an open model; refused once the plugin was ended.
-    pub(super) fn begin_use(&self) -> Result<()> {
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        if uses.ended {
-            return Err(Error::new(ErrorKind::Shutdown, format!("plugin \"{}\" was shut down", self.id())));
+    /// Where it runs.
+    pub(crate) fn isolation(&self) -> Isolation {
+        match self.runner {
+            Runner::Here(_) => Isolation::Process,
+            Runner::Worker(_) => Isolation::Worker,
         }
-        uses.models += 1;
-        Ok(())
-    }
-
-    pub(super) fn end_use(&self) {
-        self.uses.lock().unwrap_or_else(PoisonError::into_inner).models -= 1;
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -307,7 +303,7 @@ impl Plugin {
     }
 
     pub(crate) fn caps(&self) -> u32 {
-        self.vtable.caps
+        self.caps
     }
 
     pub(crate) fn description(&self) -> &Description {
@@ -323,19 +319,11 @@ impl Plugin {
     }
 
     fn end(&self) -> Result<()> {
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        if uses.models > 0 {
-            let message = format!("plugin \"{}\" has {} open models: drop them first", self.id(), uses.models);
-            return Err(Error::new(ErrorKind::Busy, message));
+        match &self.runner {
+            Runner::Here(opened) => opened.end(),
+            // Workers end with the models that they serve.
+            Runner::Worker(_) => Ok(()),
         }
-        if !std::mem::replace(&mut uses.ended, true)
-            && let Some(shutdown) = self.shutdown
-        {
-            // SAFETY: the function comes from a root that was checked and copied; no model of the plugin is open, and
-            // `ended` keeps any from being opened and this from being called again.
-            unsafe { shutdown() };
-        }
-        Ok(())
     }
 }
 
@@ -356,6 +344,8 @@ pub fn shutdown_plugins() -> Result<()> {
 struct Registry {
     /// By digest, with what came of it.
     plugins: HashMap<Digest, Result<Arc<Plugin>>>,
+    /// Those that run in workers, by digest and by what the worker that described them was allowed.
+    apart: HashMap<(Digest, Sandbox), Arc<Plugin>>,
     /// Plugins of the program itself, by the address of their entry.
     linked: HashMap<usize, Result<Arc<Plugin>>>,
     /// What was in a file when it was opened.
@@ -390,12 +380,6 @@ pub(crate) fn check_contract(sidecar: &Sidecar) -> Result<()> {
         true => Ok(()),
         false => Err(other_contract(&sidecar.id, &format!("{major}.{minor}"))),
     }
-}
-
-fn other_contract(id: &str, theirs: &str) -> Error {
-    let ours = format!("{}.{}", abi::ABI_MAJOR, abi::ABI_MINOR);
-    let message = format!("plugin \"{id}\" was built for plugin contract {theirs}, and this host speaks {ours}");
-    Error::new(ErrorKind::AbiMismatch, message).with_detail("expected", ours).with_detail("actual", theirs)
 }
 
 /// The error for a sidecar without its library.
@@ -451,163 +435,6 @@ fn same_id(sidecar: &Sidecar, id: &str) -> Result<()> {
     }
     let message = format!("{} says that the plugin is \"{}\", and it is \"{id}\"", sidecar.path.display(), sidecar.id);
     Err(Error::new(ErrorKind::Plugin, message))
-}
-
-/// Calls the entry function and copies what it hands out. `name` stands in messages.
-///
-/// # Safety
-/// The entry keeps the plugin contract.
-unsafe fn enter(entry: abi::PluginEntry, name: &str) -> Result<abi::Plugin> {
-    let mut root = std::ptr::null();
-    // SAFETY: `HOST` is static, `root` lives until the function returns.
-    let returned = unsafe { entry(&HOST, &mut root) };
-    let broken = |does: String| Error::new(ErrorKind::Plugin, format!("plugin \"{name}\" {does}"));
-    if returned != status::OK {
-        let kind = ErrorKind::from_status(returned).unwrap_or(ErrorKind::Plugin);
-        return Err(Error::new(kind, format!("plugin \"{name}\" refuses to start with status {returned}")));
-    }
-    // SAFETY: the entry hands out NULL or static memory that begins with its own size and version.
-    unsafe { copy_root(root) }.map_err(|problem| match problem {
-        Bad::Contract(major, minor) => other_contract(name, &format!("{major}.{minor}")),
-        Bad::Other(does) => broken(does),
-    })
-}
-
-fn no_entry(wanted: &Wanted<'_>, opened: &library::Library) -> Error {
-    let other = (1..=LATEST_ENTRY).filter(|version| *version != abi::ABI_MAJOR).find(|version| {
-        // SAFETY: only the presence of the symbol is of interest; it is not called.
-        unsafe { opened.get::<abi::PluginEntry>(&format!("tenon_plugin_entry_v{version}")) }.is_some()
-    });
-    match other {
-        Some(major) => other_contract(&wanted.name(), &format!("{major}.x")),
-        None => {
-            let message = format!("{} is no plugin: it exports no {}", wanted.path.display(), abi::PLUGIN_ENTRY_SYMBOL);
-            Error::new(ErrorKind::Plugin, message)
-        }
-    }
-}
-
-enum Bad {
-    Contract(u16, u16),
-    Other(String),
-}
-
-/// Copies a root after its size and version were checked.
-///
-/// # Safety
-/// `root` is NULL or points to static memory that begins with the size of what is there and the contract's version.
-unsafe fn copy_root(root: *const abi::Plugin) -> std::result::Result<abi::Plugin, Bad> {
-    // SAFETY: promised by the caller.
-    let size =
-        unsafe { stamped_size(root.cast(), 8) }.map_err(|does| Bad::Other(format!("hands out a root {does}")))?;
-    // SAFETY: `stamped_size` saw that there are at least 8 bytes at an aligned place: the size and the version.
-    let (major, minor) = unsafe { ((*root).abi_major, (*root).abi_minor) };
-    if major != abi::ABI_MAJOR {
-        return Err(Bad::Contract(major, minor));
-    }
-    if size != size_of::<abi::Plugin>() {
-        let message = format!("hands out a root of {size} bytes; contract 1 has {}", size_of::<abi::Plugin>());
-        return Err(Bad::Other(message));
-    }
-    // SAFETY: the memory is as large as it must be.
-    Ok(unsafe { *root })
-}
-
-/// The size that a struct at `start` says it has.
-///
-/// # Safety
-/// `start` is NULL, misaligned, or points to a `u32` that says how many bytes are there.
-unsafe fn stamped_size(start: *const c_void, least: usize) -> std::result::Result<usize, String> {
-    if start.is_null() {
-        return Err("that is NULL".to_owned());
-    }
-    if !start.addr().is_multiple_of(align_of::<u64>()) {
-        return Err("that is not aligned".to_owned());
-    }
-    // SAFETY: neither NULL nor misaligned, hence a `u32` by the caller's promise.
-    let size = unsafe { *start.cast::<u32>() } as usize;
-    if size < least { Err(format!("of {size} bytes")) } else { Ok(size) }
-}
-
-/// Fetches the backend's functions and copies them.
-fn backend(root: &abi::Plugin, id: &str) -> Result<Vtable> {
-    let name = abi::BACKEND_INTERFACE;
-    let table = interface(root, id, name, size_of::<abi::Backend>())?;
-    let table = table.ok_or_else(|| broken(id, &format!("does not provide {name}")))?;
-    // SAFETY: not NULL, aligned, and as large as it must be.
-    let backend = unsafe { *table.cast::<abi::Backend>() };
-    Vtable::of(&backend).map_err(|slot| broken(id, &format!("lacks the function {slot} of {name}")))
-}
-
-/// Fetches the function that estimates memory, where the plugin has one.
-fn memory(root: &abi::Plugin, id: &str) -> Result<Option<EstimateFunction>> {
-    let name = abi::MEMORY_INTERFACE;
-    let Some(table) = interface(root, id, name, size_of::<abi::Memory>())? else { return Ok(None) };
-    // SAFETY: not NULL, aligned, and as large as it must be.
-    let memory = unsafe { *table.cast::<abi::Memory>() };
-    memory.estimate.map(Some).ok_or_else(|| broken(id, &format!("lacks the function estimate of {name}")))
-}
-
-/// A table of the plugin by the name of its interface, of the size that it must have; `None` where it has none.
-fn interface(root: &abi::Plugin, id: &str, name: &str, wanted: usize) -> Result<Option<*const c_void>> {
-    let get_interface = root.get_interface.ok_or_else(|| broken(id, "lacks the function get_interface"))?;
-    let c_name = CString::new(name).map_err(|_| broken(id, &format!("cannot be asked for {name}")))?;
-    // SAFETY: the function comes from a root that was checked and copied; the name is NUL-terminated.
-    let table = unsafe { get_interface(c_name.as_ptr()) };
-    if table.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: by the contract the interface is static memory that begins with its own size.
-    let size = unsafe { stamped_size(table, 4) }.map_err(|does| broken(id, &format!("has a {name} {does}")))?;
-    match size == wanted {
-        true => Ok(Some(table)),
-        false => Err(broken(id, &format!("has a {name} of {size} bytes; it has {wanted}"))),
-    }
-}
-
-fn broken(id: &str, does: &str) -> Error {
-    Error::new(ErrorKind::Plugin, format!("plugin \"{id}\" {does}"))
-}
-
-/// A NUL-terminated text of the plugin, made valid and not longer than [`LONGEST_NAME`].
-///
-/// # Safety
-/// `start` is NULL or points to text that ends with NUL.
-unsafe fn text(start: *const c_char) -> String {
-    if start.is_null() {
-        return String::new();
-    }
-    // SAFETY: each byte is read only after those before it were found not to end the text.
-    let bytes: Vec<u8> =
-        (0..LONGEST_NAME).map(|at| unsafe { *start.add(at) }.cast_unsigned()).take_while(|byte| *byte != 0).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn no_description() -> Description {
-    Description {
-        summary: String::new(),
-        engine: String::new(),
-        tasks: Vec::new(),
-        load_schema: serde_json::Value::Null,
-        files: Vec::new(),
-        audio: None,
-        devices: Vec::new(),
-    }
-}
-
-/// Collects the documents that `describe` emits.
-struct Documents(Arc<Mutex<Vec<String>>>);
-
-impl Sink for Documents {
-    fn take(&mut self, output: Output) -> Result<()> {
-        match output {
-            Output::Document { name, text } if name == "backend" => {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-                Ok(())
-            }
-            _ => Err(Error::new(ErrorKind::Plugin, "a description is one document named \"backend\"")),
-        }
-    }
 }
 
 impl std::fmt::Debug for Plugin {

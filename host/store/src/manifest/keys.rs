@@ -6,7 +6,8 @@
 use crate::names::{LONGEST_ID, file_name_problem, id_problem, model_name_problem, quoted};
 use crate::{BadDigest, Digest};
 use serde_json::{Map, Value, json};
-use tenon_tasks::task;
+use std::borrow::Cow;
+use tenon_tasks::{Sandbox, task};
 
 /// Most files of a model.
 pub(super) const MOST_FILES: usize = 64;
@@ -32,8 +33,12 @@ pub(super) enum Kind {
     Digests,
     /// A whole number of at least 1.
     Positive,
+    /// A whole number within these bounds.
+    Within(u64, u64),
     /// true or false.
     Flag,
+    /// A table with these keys.
+    Table(&'static [Key]),
     /// Options of a backend.
     Options,
     /// Named options of a backend.
@@ -132,6 +137,12 @@ pub(super) static MANIFEST: &[Key] = &[
         required: false,
         kind: Kind::Text(TextRule { pattern: "^(process|worker)$", examples: ISOLATIONS, check: isolation }),
     },
+    Key {
+        name: "worker",
+        help: "How workers run the backend, with isolation = \"worker\".",
+        required: false,
+        kind: Kind::Table(WORKER),
+    },
     Key { name: "file", help: "The files that make the model.", required: false, kind: Kind::Files(FILE) },
     Key {
         name: "load",
@@ -198,6 +209,48 @@ static FILE: &[Key] = &[
     },
 ];
 
+/// The keys of the table `worker`.
+pub(super) static WORKER: &[Key] = &[
+    Key {
+        name: "sandbox",
+        help: "How a worker is shut in: on (as far as the system can, the default), require (wholly, or it does not start), off.",
+        required: false,
+        kind: Kind::Text(TextRule { pattern: "^(on|require|off)$", examples: SANDBOXES, check: sandbox }),
+    },
+    Key {
+        name: "count",
+        help: "Most workers that run the model side by side, each with the whole model in memory; 1 by default.",
+        required: false,
+        kind: Kind::Within(1, MOST_WORKERS),
+    },
+    Key {
+        name: "memory_limit",
+        help: "Most bytes that one worker may allocate; what it maps of the model's files does not count.",
+        required: false,
+        kind: Kind::Within(1 << 20, i64::MAX as u64),
+    },
+    Key {
+        name: "idle_timeout",
+        help: "Seconds without a request after which a worker ends, to be started again by the next; 0: never; 300 by default.",
+        required: false,
+        kind: Kind::Within(0, LONGEST_TIMEOUT),
+    },
+    Key {
+        name: "stall_timeout",
+        help: "Seconds without any sign of life of a running request after which its worker is killed; 0, the default: never.",
+        required: false,
+        kind: Kind::Within(0, LONGEST_TIMEOUT),
+    },
+];
+
+/// Most workers of one model.
+const MOST_WORKERS: u64 = 16;
+/// Longest timeout, in seconds: a week.
+const LONGEST_TIMEOUT: u64 = 7 * 24 * 3600;
+
+/// The values of `sandbox`.
+static SANDBOXES: &[&str] = &["on", "require", "off"];
+
 /// For editors: what a SHA-256 looks like.
 const SHA256: &str = "^[0-9a-f]{64}$";
 
@@ -249,6 +302,13 @@ fn plain_text(key: &str, text: &str) -> Result<(), Fault> {
     match text.chars().find(|c| c.is_control() || crate::names::reorders_text(*c)) {
         Some(bad) => Err(Fault::new(format!("{key} holds {bad:?}; it must be one line of plain text"))),
         None => Ok(()),
+    }
+}
+
+fn sandbox(_: &str, text: &str) -> Result<(), Fault> {
+    match Sandbox::ALL.iter().any(|way| way.name() == text) {
+        true => Ok(()),
+        false => Err(Fault::new(format!("\"sandbox\" must be \"on\", \"require\" or \"off\", not {}", quoted(text)))),
     }
 }
 
@@ -355,16 +415,17 @@ fn property(key: &Key) -> Value {
 
 impl Kind {
     /// What the key must be, for a message.
-    pub(super) fn wanted(&self) -> &'static str {
-        match self {
+    pub(super) fn wanted(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Text(_) => "text",
             Self::Texts(_) => "a list of texts",
             Self::Digests => "a list of SHA-256 digests",
             Self::Positive => "a whole number of at least 1",
+            Self::Within(least, most) => return Cow::Owned(format!("a whole number from {least} to {most}")),
             Self::Flag => "true or false",
-            Self::Options | Self::Presets => "a table",
+            Self::Options | Self::Presets | Self::Table(_) => "a table",
             Self::Files(_) => "a list of tables",
-        }
+        })
     }
 
     fn schema(&self) -> Map<String, Value> {
@@ -373,7 +434,9 @@ impl Kind {
             Self::Texts(rule) => json!({"type": "array", "uniqueItems": true, "items": rule.schema()}),
             Self::Digests => json!({"type": "array", "items": {"type": "string", "pattern": SHA256}}),
             Self::Positive => json!({"type": "integer", "minimum": 1}),
+            Self::Within(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Self::Flag => json!({"type": "boolean"}),
+            Self::Table(keys) => return table(keys),
             Self::Options => json!({"type": "object"}),
             Self::Presets => json!({
                 "type": "object",
@@ -442,7 +505,12 @@ mod tests {
     #[test]
     fn the_schema_names_every_key_with_help() {
         let schema = manifest_schema();
-        for (keys, at) in [(MANIFEST, "/properties"), (FILE, "/properties/file/items/properties")] {
+        let tables = [
+            (MANIFEST, "/properties"),
+            (WORKER, "/properties/worker/properties"),
+            (FILE, "/properties/file/items/properties"),
+        ];
+        for (keys, at) in tables {
             let properties = schema.pointer(at).unwrap().as_object().unwrap();
             assert_eq!(properties.len(), keys.len());
             assert!(properties.values().all(|property| property["description"].is_string()));

@@ -2,8 +2,8 @@
 //!
 //! The document is walked by hand rather than by serde, because serde stops at the first error.
 
-use super::keys::{Check, Fault, Key, Kind, MANIFEST, MOST_FILES, preset_name_problem, sha256};
-use super::{Isolation, Manifest, ManifestFile, Origin, Place};
+use super::keys::{Check, Fault, Key, Kind, MANIFEST, MOST_FILES, WORKER, preset_name_problem, sha256};
+use super::{Isolation, Manifest, ManifestFile, Origin, Place, WorkerOptions};
 use crate::chunks::CHUNK_SIZES;
 use crate::diagnostic::Source;
 use crate::names::{nearest, quoted};
@@ -13,7 +13,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
-use tenon_tasks::Options;
+use std::time::Duration;
+use tenon_tasks::{Options, Sandbox};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -138,6 +139,7 @@ impl<'s> Walk<'s> {
                 Some("worker") => Isolation::Worker,
                 _ => Isolation::Process,
             },
+            worker: self.worker(&checked),
             files: self.files(&checked),
             load: checked.get("load").map(|load| self.options(load, "load")).unwrap_or_default(),
             presets: checked.get("preset").map(|presets| self.presets(presets)).unwrap_or_default(),
@@ -200,8 +202,9 @@ impl<'s> Walk<'s> {
             (Kind::Texts(rule), DeValue::Array(items)) => self.texts(key, rule.check, items.iter()),
             (Kind::Digests, DeValue::Array(items)) => self.digests(key, items.iter()),
             (Kind::Positive, number @ DeValue::Integer(_)) if positive(number).is_some() => true,
+            (Kind::Within(least, most), number) if whole(number).is_some_and(|n| (*least..=*most).contains(&n)) => true,
             (Kind::Flag, DeValue::Boolean(_)) => true,
-            (Kind::Options | Kind::Presets, DeValue::Table(_)) => true,
+            (Kind::Options | Kind::Presets | Kind::Table(_), DeValue::Table(_)) => true,
             (Kind::Files(_), DeValue::Array(_)) => true,
             (Kind::Files(_), DeValue::Table(_)) => {
                 let help = format!("write [[{}]], with two brackets on each side", key.name);
@@ -276,6 +279,32 @@ impl<'s> Walk<'s> {
             let message = format!("name {} is not that of the file, {}", quoted(&name), quoted(&stem));
             let help = format!("call the file {name}.toml, or change the name");
             self.report(value.span(), message, Some(help));
+        }
+    }
+
+    fn worker(&mut self, checked: &Checked<'_>) -> WorkerOptions {
+        let otherwise = WorkerOptions::default();
+        let Some((value, table)) = checked.get("worker").and_then(|value| Some((value, value.get_ref().as_table()?)))
+        else {
+            return otherwise;
+        };
+        if optional_text(checked, "isolation").as_deref() != Some(Isolation::Worker.name()) {
+            let message = "\"worker\" says how workers run the model, and no worker does".to_owned();
+            self.report(self.header(value.span()), message, Some("write isolation = \"worker\" above it".to_owned()));
+        }
+        let checked = self.table(table, WORKER, "worker.", self.header(value.span()));
+        let number = |key: &str| checked.get(key).and_then(|value| whole(value.get_ref()));
+        let seconds = |key: &str, otherwise: Option<Duration>| match number(key) {
+            Some(seconds) => Some(Duration::from_secs(seconds)).filter(|time| !time.is_zero()),
+            None => otherwise,
+        };
+        let asked = optional_text(&checked, "sandbox");
+        WorkerOptions {
+            sandbox: Sandbox::ALL.into_iter().find(|way| asked.as_deref() == Some(way.name())).unwrap_or_default(),
+            count: number("count").and_then(|count| usize::try_from(count).ok()).unwrap_or(otherwise.count),
+            memory_limit: number("memory_limit"),
+            idle_timeout: seconds("idle_timeout", otherwise.idle_timeout),
+            stall_timeout: seconds("stall_timeout", otherwise.stall_timeout),
         }
     }
 
@@ -466,8 +495,12 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
+fn whole(value: &DeValue<'_>) -> Option<u64> {
+    integer(value).and_then(|number| u64::try_from(number).ok())
+}
+
 fn positive(value: &DeValue<'_>) -> Option<u64> {
-    integer(value).and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
+    whole(value).filter(|number| *number > 0)
 }
 
 /// A value for a message: what it is, and itself where that is short.

@@ -1,8 +1,9 @@
 //! From a [`Manifest`] to TOML that reads back as the same manifest.
 
-use super::{Isolation, Manifest, ManifestFile};
+use super::{Isolation, Manifest, ManifestFile, WorkerOptions};
 use serde_json::Value;
 use std::fmt::Write;
+use std::time::Duration;
 use tenon_tasks::Options;
 
 /// The manifest as TOML, in the order in which people write one.
@@ -30,6 +31,7 @@ pub(super) fn toml_of(manifest: &Manifest) -> String {
     if manifest.isolation == Isolation::Worker {
         line(&mut out, "isolation", "\"worker\"");
     }
+    write_worker(&mut out, &manifest.worker);
     manifest.files.iter().for_each(|file| write_file(&mut out, file));
     if !manifest.load.is_empty() {
         write_options(&mut out, "load", &manifest.load);
@@ -38,6 +40,31 @@ pub(super) fn toml_of(manifest: &Manifest) -> String {
         write_options(&mut out, &format!("preset.{}", key(name)), options);
     }
     out
+}
+
+/// Only what differs from what a manifest without the table says.
+fn write_worker(out: &mut String, worker: &WorkerOptions) {
+    let otherwise = WorkerOptions::default();
+    if *worker == otherwise {
+        return;
+    }
+    let seconds = |time: Option<Duration>| time.map_or(0, |time| time.as_secs()).to_string();
+    out.push_str("\n[worker]\n");
+    if worker.sandbox != otherwise.sandbox {
+        line(out, "sandbox", &quoted(worker.sandbox.name()));
+    }
+    if worker.count != otherwise.count {
+        line(out, "count", &worker.count.to_string());
+    }
+    if let Some(limit) = worker.memory_limit {
+        line(out, "memory_limit", &limit.to_string());
+    }
+    if worker.idle_timeout != otherwise.idle_timeout {
+        line(out, "idle_timeout", &seconds(worker.idle_timeout));
+    }
+    if worker.stall_timeout != otherwise.stall_timeout {
+        line(out, "stall_timeout", &seconds(worker.stall_timeout));
+    }
 }
 
 fn write_file(out: &mut String, file: &ManifestFile) {

@@ -1,0 +1,42 @@
+//! What the fuzzers run, as functions of bytes.
+//!
+//! Each target takes any bytes and panics when something that must hold for all of them does not: not only that nothing
+//! crashes, but that what was accepted is what it was taken for, and that memory stays in proportion to the input.
+//! `fuzz/fuzz_targets` gives them to libFuzzer, `tests/replay.rs` gives them the corpora. docs/fuzzing.md lists what
+//! each one asserts.
+
+mod audio;
+mod bytes;
+#[cfg(unix)]
+mod frames;
+mod holes;
+mod memory;
+mod models;
+mod options;
+mod panics;
+mod texts;
+
+pub use audio::audio;
+#[cfg(unix)]
+pub use frames::{orders, replies};
+pub use holes::with_holes;
+pub use models::{ggml, gguf};
+pub use options::options;
+pub use texts::{lock_file, manifest};
+
+/// A target: takes any bytes, and panics when it finds something wrong.
+pub type Target = fn(&[u8]);
+
+/// All targets by name; a corpus has the name of its target.
+pub const ALL: &[(&str, Target)] = &[
+    ("audio", audio),
+    ("ggml", ggml),
+    ("gguf", gguf),
+    ("lock_file", lock_file),
+    ("manifest", manifest),
+    ("options", options),
+    #[cfg(unix)]
+    ("orders", orders),
+    #[cfg(unix)]
+    ("replies", replies),
+];

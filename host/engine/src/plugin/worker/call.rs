@@ -1,0 +1,212 @@
+//! One call in a worker, driven by the thread of the request: output goes to the call's sink, audio comes from its
+//! feed, stop signs are passed on, and a worker that does not obey them is killed.
+
+use super::child::{Over, Worker};
+use super::death::{Cause, Death, Verdict};
+use super::mailbox::{Mailbox, Message};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plugin::host::{Call, Remote};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tenon_abi::{Status, status};
+use tenon_wire::{Order, Outcome, Samples, limits};
+
+/// How often a call looks at its stop signs while nothing comes.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long the feed may be waited for at a time, in which nothing else is noticed.
+const SLICE: Duration = Duration::from_millis(20);
+/// Items after which credit is given back.
+const GIVEN_BACK: u32 = limits::CREDIT / 4;
+
+/// What came of a call.
+pub(super) struct Answer {
+    /// As the plugin in this process would give it.
+    pub result: Result<()>,
+    /// What the plugin returned; `None` where the worker died.
+    pub status: Option<Status>,
+}
+
+impl Answer {
+    /// For a call that the worker never heard of.
+    fn unsent(error: Error) -> Self {
+        Self { result: Err(error), status: None }
+    }
+
+    /// Whether what was to be opened is open there, although the call ended with an error here.
+    pub fn left_something(&self) -> bool {
+        self.result.is_err() && self.status == Some(status::OK)
+    }
+}
+
+/// Makes a call. `order` is what the worker is told, given the call's number.
+///
+/// # Errors
+/// That the worker takes no calls: this one was not begun.
+pub(super) fn perform(
+    worker: &Worker,
+    call: &Call,
+    grace: Duration,
+    order: impl FnOnce(u32) -> Result<Order>,
+) -> std::result::Result<Answer, Over> {
+    let (id, mailbox) = worker.begin()?;
+    let mut driver = Driver { worker, call, grace, id, mailbox, done: true, used: 0, told: None, pull: None };
+    worker.tell_level();
+    let sent = order(id).and_then(|order| worker.send(&order).map_err(|what| too_large(&what)));
+    if let Err(error) = sent {
+        return Ok(Answer::unsent(error));
+    }
+    driver.done = false;
+    Ok(driver.drive())
+}
+
+/// The error of a call whose worker takes none.
+pub(super) fn error_of(over: &Over, worker: &Worker) -> Error {
+    match over {
+        Over::Dead(death) => death.error(),
+        Over::Ending => {
+            let (backend, pid) = (worker.backend.clone(), worker.process.pid());
+            Death { backend, pid, cause: Cause::Told, log: String::new() }.error()
+        }
+    }
+}
+
+fn too_large(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("the request is too large for a worker: {what}"))
+}
+
+struct Driver<'a> {
+    worker: &'a Worker,
+    call: &'a Call,
+    grace: Duration,
+    id: u32,
+    mailbox: Arc<Mailbox>,
+    /// The worker sends nothing more of it.
+    done: bool,
+    /// Items taken for which no credit was given back yet.
+    used: u32,
+    /// When the worker was told that the call shall end, and why.
+    told: Option<(Instant, ErrorKind)>,
+    /// The backend waits for audio, until then or for ever.
+    pull: Option<Option<Instant>>,
+}
+
+impl Driver<'_> {
+    fn drive(mut self) -> Answer {
+        loop {
+            let wait = if self.pull.is_some() { Duration::ZERO } else { LOOK };
+            let mut batch = self.mailbox.take(wait);
+            if let Some(fraction) = batch.progress {
+                self.call.tell_progress(fraction);
+            }
+            while let Some(message) = batch.messages.pop_front() {
+                match message {
+                    Message::Output(output) => self.output(output),
+                    Message::Pull(timeout) => {
+                        self.pull = Some(timeout.and_then(|timeout| Instant::now().checked_add(timeout)));
+                    }
+                    Message::Done(outcome) => return self.returned(outcome),
+                    Message::Hello(_) | Message::Started(_) | Message::Refused(_) => {}
+                }
+            }
+            if let Some(death) = batch.death {
+                return self.died(&death);
+            }
+            self.obey();
+            self.feed();
+        }
+    }
+
+    fn output(&mut self, output: tenon_wire::Output) {
+        // What comes after the call was told to end reaches nobody.
+        if self.told.is_none()
+            && let Err(refused) = self.call.take_output(output)
+        {
+            self.tell(refused);
+        }
+        self.used += 1;
+        if self.used >= GIVEN_BACK {
+            let count = std::mem::take(&mut self.used);
+            // Before the worker hears of it, who may use it at once.
+            self.mailbox.give_credit(count);
+            self.send(&Order::Credit { call: self.id, count });
+        }
+    }
+
+    /// Looks at the stop signs.
+    fn obey(&mut self) {
+        match (self.told, self.call.stop_reason()) {
+            (None, Some(reason)) => self.tell(reason.status()),
+            (Some((since, reason)), _) if since.elapsed() >= self.grace => {
+                self.worker.kill(Verdict::NotEnding(self.grace, reason));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the worker, once, that the call shall end.
+    fn tell(&mut self, status: Status) {
+        if self.told.is_none() {
+            self.told = Some((Instant::now(), ErrorKind::from_status(status).unwrap_or(ErrorKind::Internal)));
+            self.send(&Order::Cancel { call: self.id, status });
+        }
+    }
+
+    /// Answers a pull when there is an answer, and waits for it a little.
+    fn feed(&mut self) {
+        let Some(until) = self.pull else { return };
+        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()).min(SLICE));
+        let refused = match self.call.pull_block(Some(left)) {
+            Ok(samples) => return self.block(&samples),
+            Err(status::E_TIMEOUT) if until.is_none_or(|until| Instant::now() < until) => return,
+            Err(refused) => refused,
+        };
+        if !matches!(refused, status::E_END | status::E_TIMEOUT) {
+            self.tell(refused);
+        }
+        self.answer_pull(&Order::NoBlock { call: self.id, status: refused });
+    }
+
+    fn block(&mut self, samples: &[f32]) {
+        match Samples::new(samples) {
+            Ok(samples) => self.answer_pull(&Order::Block { call: self.id, samples }),
+            Err(_) => self.answer_pull(&Order::NoBlock { call: self.id, status: status::E_OUT_OF_MEMORY }),
+        }
+    }
+
+    fn answer_pull(&mut self, order: &Order) {
+        self.pull = None;
+        // Before the worker hears of it, who may pull again at once.
+        self.mailbox.end_pull();
+        self.send(order);
+    }
+
+    fn send(&self, order: &Order) {
+        // Only a block could be too large, and those of a feed hold seconds.
+        if let Err(what) = self.worker.send(order) {
+            self.worker.kill(Verdict::Deaf(what));
+        }
+    }
+
+    fn returned(mut self, outcome: Outcome) -> Answer {
+        self.done = true;
+        let Outcome { status, message, details } = outcome;
+        let result = self.call.end_remote(Remote::Returned { status, message, details }, &self.worker.backend);
+        Answer { result, status: Some(status) }
+    }
+
+    fn died(mut self, death: &Death) -> Answer {
+        self.done = true;
+        let result = self.call.end_remote(Remote::Died(death.error()), &self.worker.backend);
+        Answer { result, status: None }
+    }
+}
+
+impl Drop for Driver<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // A callback of the caller's has panicked; the backend still runs.
+            self.tell(status::E_CANCELLED);
+        }
+        self.worker.end(self.id, self.done);
+    }
+}

@@ -1,0 +1,351 @@
+//! The workers of one model: started when they are needed, again when they have died, and each with the model open.
+
+use super::breaker::{self, Breaker};
+use super::call::{Answer, error_of, perform};
+use super::child::{Over, Worker, no_options};
+use super::{Spec, start::start};
+use crate::cancel::StopSigns;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plugin::call::Item;
+use crate::plugin::host::Call;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tenon_abi::CAP_CANCEL_COARSE;
+use tenon_wire::{self as wire, Order, RunOrder, SandboxReport, Samples, Started, limits};
+
+/// How often the stop signs are looked at while another starts a worker.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long whoever drops a model waits for its workers to end. Those that take longer end without it.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// A model in workers. Dropped, they end.
+pub(crate) struct WorkerModel {
+    spec: Spec,
+    /// What the first worker said.
+    started: Started,
+    /// The options that the model was opened with: the document for the workers to come.
+    options: OnceLock<String>,
+    places: Mutex<Vec<Place>>,
+    changed: Condvar,
+    breaker: Arc<Breaker>,
+}
+
+/// A place for a worker.
+enum Place {
+    Empty,
+    /// Somebody is starting one.
+    Starting,
+    Taken(Arc<Worker>),
+}
+
+/// What to do for one who needs a worker.
+enum Pick {
+    Use(Arc<Worker>),
+    /// Start one in this place, which is kept for it.
+    Start(usize),
+    Wait(Duration),
+}
+
+impl WorkerModel {
+    /// Starts the first worker, which opens its plugin and no model yet.
+    ///
+    /// # Errors
+    /// `NotFound` without the program, `AbiMismatch` for one of another build, `WorkerDied` when it dies or is not
+    /// ready in time, why the plugin was refused, and the stop kinds.
+    pub(crate) fn start(spec: Spec, stop: &StopSigns) -> Result<Self> {
+        let breaker = Arc::default();
+        let (worker, started) = start(&spec, Some(&breaker), stop)?;
+        let mut places = vec![Place::Taken(worker)];
+        places.resize_with(spec.options.count.max(1), || Place::Empty);
+        let places = Mutex::new(places);
+        Ok(Self { spec, started, options: OnceLock::new(), places, changed: Condvar::new(), breaker })
+    }
+
+    /// What holds its workers.
+    pub(crate) fn sandbox(&self) -> SandboxReport {
+        self.started.sandbox.clone()
+    }
+
+    /// Asks how much memory the model will need; the answer goes to the sink of `call`, which carries the load options.
+    /// `None` when the plugin has no way to ask.
+    pub(crate) fn estimate(&self, call: Call) -> Option<Result<()>> {
+        let options = call.document().to_owned();
+        self.started.has_estimate.then(|| {
+            let order = |id| Ok(Order::Estimate { call: id, options: options.clone() });
+            self.first(&call, order).and_then(|(_, answer)| answer.result)
+        })
+    }
+
+    /// Opens the model, in the first worker. `call` carries the load options.
+    pub(crate) fn open(&self, call: Call) -> Result<()> {
+        let options = self.options.get_or_init(|| call.document().to_owned());
+        let order = |id| Ok(Order::OpenModel { call: id, options: options.clone() });
+        self.first(&call, order)?.1.result
+    }
+
+    /// Makes a call in the first worker, before there are others.
+    fn first(&self, call: &Call, order: impl Fn(u32) -> Result<Order>) -> Result<(Arc<Worker>, Answer)> {
+        let mut worker = match &self.lock()[0] {
+            Place::Taken(worker) => Arc::clone(worker),
+            Place::Empty | Place::Starting => return Err(no_worker()),
+        };
+        loop {
+            match perform(&worker, call, self.grace(), &order) {
+                Ok(answer) => return Ok((worker, answer)),
+                // It has ended for want of calls, while nobody made any.
+                Err(Over::Ending) => {}
+                Err(Over::Dead(death)) if !death.is_failure() => {}
+                Err(over) => return Err(error_of(&over, &worker)),
+            }
+            worker = start(&self.spec, Some(&self.breaker), call.stop_signs())?.0;
+            self.lock()[0] = Place::Taken(Arc::clone(&worker));
+        }
+    }
+
+    /// Opens a session in the worker that has the least to do.
+    pub(crate) fn session(self: &Arc<Self>, call: Call) -> Result<WorkerSession> {
+        let (worker, id) = self.open_session(&call)?;
+        Ok(WorkerSession { model: Arc::clone(self), worker, id })
+    }
+
+    fn open_session(&self, call: &Call) -> Result<(Arc<Worker>, u32)> {
+        loop {
+            let (worker, id) = self.worker(call.stop_signs())?;
+            let order = |call_id| {
+                Ok(Order::OpenSession { call: call_id, session: id, options: call.document().to_owned() })
+            };
+            let answer = match perform(&worker, call, self.grace(), order) {
+                Ok(answer) => answer,
+                // It ended in this moment; the next look finds another.
+                Err(_) => {
+                    worker.remove_session();
+                    continue;
+                }
+            };
+            if answer.left_something() {
+                close(&worker, id);
+            }
+            return match answer.result {
+                Ok(()) => Ok((worker, id)),
+                Err(error) => {
+                    worker.remove_session();
+                    Err(error)
+                }
+            };
+        }
+    }
+
+    /// The worker for a new session, which is counted there already, and the session's number.
+    fn worker(&self, stop: &StopSigns) -> Result<(Arc<Worker>, u32)> {
+        loop {
+            stop.check()?;
+            let mut places = self.lock();
+            match self.pick(&mut places)? {
+                Pick::Use(worker) => {
+                    let id = worker.add_session();
+                    return Ok((worker, id));
+                }
+                Pick::Wait(time) => {
+                    // Whatever woke it, the next round looks.
+                    drop(self.changed.wait_timeout(places, time.min(LOOK)));
+                }
+                Pick::Start(place) => {
+                    drop(places);
+                    self.fill(place, stop)?;
+                }
+            }
+        }
+    }
+
+    fn pick(&self, places: &mut [Place]) -> Result<Pick> {
+        for place in places.iter_mut() {
+            if matches!(place, Place::Taken(worker) if !worker.is_alive()) {
+                *place = Place::Empty;
+            }
+        }
+        let taken = places.iter().filter_map(Place::worker);
+        let least = taken.map(|worker| (worker.load(), worker)).min_by_key(|(load, _)| *load);
+        // An idle one is as good as a new one.
+        if let Some((_, worker)) = least.as_ref().filter(|(load, _)| *load == (0, 0)) {
+            return Ok(Pick::Use(Arc::clone(worker)));
+        }
+        let worker = least.map(|(_, worker)| Arc::clone(worker));
+        let Some(empty) = places.iter().position(|place| matches!(place, Place::Empty)) else {
+            return Ok(worker.map_or(Pick::Wait(LOOK), Pick::Use));
+        };
+        match (self.breaker.start(), worker) {
+            (breaker::Start::Now, _) => {
+                places[empty] = Place::Starting;
+                Ok(Pick::Start(empty))
+            }
+            (_, Some(worker)) => Ok(Pick::Use(worker)),
+            (breaker::Start::Soon(left), None) => Ok(Pick::Wait(left)),
+            (breaker::Start::Refused(error), None) => Err(error.with_detail("plugin", &*self.spec.name)),
+        }
+    }
+
+    /// Starts a worker and opens the model there. The place is empty again when that fails.
+    fn fill(&self, place: usize, stop: &StopSigns) -> Result<()> {
+        let began = Instant::now();
+        let mut filled = Filling { model: self, place, with: Place::Empty };
+        let worker = start(&self.spec, Some(&self.breaker), stop)?.0;
+        let options = self.options.get().cloned().unwrap_or_else(no_options);
+        let call = Call::new(stop.clone());
+        let opened = match perform(&worker, &call, self.grace(), |id| Ok(Order::OpenModel { call: id, options })) {
+            Ok(answer) => answer.result,
+            Err(over) => Err(error_of(&over, &worker)),
+        };
+        if let Err(error) = opened {
+            // Cancelled, or refused in good order: the next one may be luckier with a worker of its own.
+            worker.quit();
+            return Err(error);
+        }
+        tracing::info!(backend = self.spec.name, pid = worker.process.pid(), time = ?began.elapsed(), "worker ready");
+        filled.with = Place::Taken(worker);
+        Ok(())
+    }
+
+    /// How long a call may take to end after it was told to.
+    fn grace(&self) -> Duration {
+        let grace = self.spec.workers.settings.grace;
+        if self.spec.caps & CAP_CANCEL_COARSE == 0 { grace } else { grace * 4 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WorkerModel {
+    fn drop(&mut self) {
+        let places = std::mem::take(&mut *self.lock());
+        let workers: Vec<_> = places.iter().filter_map(Place::worker).collect();
+        workers.iter().for_each(|worker| worker.quit());
+        let began = Instant::now();
+        for worker in workers {
+            worker.wait_gone(FAREWELL.saturating_sub(began.elapsed()));
+        }
+    }
+}
+
+impl Place {
+    fn worker(&self) -> Option<&Arc<Worker>> {
+        match self {
+            Self::Taken(worker) => Some(worker),
+            Self::Empty | Self::Starting => None,
+        }
+    }
+}
+
+/// A place that is being filled: gets what it is filled with, also when that went wrong.
+struct Filling<'a> {
+    model: &'a WorkerModel,
+    place: usize,
+    with: Place,
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.model.lock()[self.place] = std::mem::replace(&mut self.with, Place::Empty);
+        self.model.changed.notify_all();
+    }
+}
+
+fn no_worker() -> Error {
+    Error::new(ErrorKind::Internal, "a model has no worker: please report it")
+}
+
+/// Closes a session, which nobody waits for.
+fn close(worker: &Worker, session: u32) {
+    // A small order is never too large.
+    _ = worker.send(&Order::CloseSession { session });
+}
+
+/// A session in a worker. Closes itself; holds its model.
+///
+/// A session whose worker has ended is opened anew by the next call. A new session is as good as one that was reset.
+pub(crate) struct WorkerSession {
+    model: Arc<WorkerModel>,
+    worker: Arc<Worker>,
+    id: u32,
+}
+
+impl WorkerSession {
+    /// Whether its worker takes calls.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.worker.is_alive()
+    }
+
+    /// Makes the session as good as new.
+    pub(crate) fn reset(&mut self, call: Call) -> Result<()> {
+        if !self.is_alive() {
+            return self.reopen(&call);
+        }
+        let session = self.id;
+        match perform(&self.worker, &call, self.model.grace(), |id| Ok(Order::ResetSession { call: id, session })) {
+            Ok(answer) => answer.result,
+            Err(_) => self.reopen(&call),
+        }
+    }
+
+    /// Runs a task; what comes of it goes to the sink of `call`.
+    pub(crate) fn run(&mut self, task: &str, items: &[Item<'_>], call: Call) -> Result<()> {
+        loop {
+            let session = self.id;
+            let order = |id| run_order(id, session, task, items, &call).map(|run| Order::Run(Box::new(run)));
+            match perform(&self.worker, &call, self.model.grace(), order) {
+                Ok(answer) => {
+                    if answer.status.is_some() {
+                        self.model.breaker.served();
+                    }
+                    return answer.result;
+                }
+                Err(_) => self.reopen(&call)?,
+            }
+        }
+    }
+
+    fn reopen(&mut self, call: &Call) -> Result<()> {
+        let opens = Call::new(call.stop_signs().clone());
+        let (worker, id) = self.model.open_session(&opens)?;
+        self.worker.remove_session();
+        (self.worker, self.id) = (worker, id);
+        Ok(())
+    }
+}
+
+impl Drop for WorkerSession {
+    fn drop(&mut self) {
+        if self.is_alive() {
+            close(&self.worker, self.id);
+        }
+        self.worker.remove_session();
+    }
+}
+
+fn run_order(id: u32, session: u32, task: &str, items: &[Item<'_>], call: &Call) -> Result<RunOrder> {
+    let left = call.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    Ok(RunOrder {
+        call: id,
+        session,
+        task: task.to_owned(),
+        options: call.document().to_owned(),
+        deadline_us: left.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX)),
+        credit: limits::CREDIT,
+        live_rate: call.feed_rate(),
+        items: items.iter().map(crossing).collect::<Result<_>>()?,
+    })
+}
+
+fn crossing(item: &Item<'_>) -> Result<wire::Item> {
+    match *item {
+        Item::Text { role, text } => Ok(wire::Item::Text { role: role.to_owned(), text: text.to_owned() }),
+        Item::Audio { samples, rate } => {
+            let samples = Samples::new(samples).map_err(|error| {
+                let message = format!("no memory for {} samples on their way to a worker: {error}", samples.len());
+                Error::new(ErrorKind::OutOfMemory, message).with_source(error)
+            })?;
+            Ok(wire::Item::Audio { rate, samples })
+        }
+    }
+}

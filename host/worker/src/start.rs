@@ -1,0 +1,111 @@
+//! How a worker comes to be: hello, the order to start, the sandbox, the library, the description.
+
+use crate::call::outcome;
+use crate::desk::{Desk, broken, send};
+use crate::log::Lines;
+use crate::{crash, sandbox};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::SocketType;
+use std::io::stdin;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use tenon::inside::Backend;
+use tenon::{Error, ErrorKind};
+use tenon_wire::{Hello, Link, Order, PROTOCOL, Received, Receiver, Reply, Sender, Start, Started, VERSION};
+
+/// Exit code: this machine lacks something that every worker needs.
+pub const NO_SYSTEM: i32 = 71;
+
+/// The connection to the engine: standard input, where that is one. It moves away from there, so that nothing in a
+/// plugin that reads standard input eats what the engine says.
+pub fn connection() -> Option<OwnedFd> {
+    let stdin = stdin();
+    rustix::net::sockopt::socket_type(&stdin).ok().filter(|kind| *kind == SocketType::STREAM)?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).ok()?;
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    rustix::stdio::dup2_stdin(&nothing).ok()?;
+    Some(socket)
+}
+
+/// Serves the engine until it says that this shall end, or is gone.
+pub fn serve(socket: OwnedFd) -> ! {
+    let number = socket.as_raw_fd();
+    crash::install(number);
+    let (replies, mut orders) = Link::<Reply, Order>::from(socket).split();
+    let replies = Arc::new(replies);
+    send(&replies, &Reply::Hello(Hello { protocol: PROTOCOL, version: VERSION.to_owned(), pid: std::process::id() }));
+    let start = first(&mut orders);
+    let mut shut = match shut_in(&start, number) {
+        Ok(shut) => shut,
+        Err(sentence) => {
+            let error = Error::new(ErrorKind::Unsupported, sentence);
+            refuse(&replies, error);
+        }
+    };
+    let level = Arc::new(AtomicU8::new(start.log_level));
+    let lines = tracing::Dispatch::new(Lines::new(Arc::clone(&replies), Arc::clone(&level)));
+    // Nobody else has set one.
+    _ = tracing::dispatcher::set_global_default(lines);
+    let Start { plugin, files, sandbox, .. } = *start;
+    let desk = Desk::new(Arc::clone(&replies), level, files);
+    let reader = Arc::clone(&desk);
+    let reading = std::thread::Builder::new().name("tenon-orders".to_owned()).spawn(move || reader.read(orders));
+    if let Err(error) = reading {
+        eprintln!("tenon-worker: cannot start a thread: {error}");
+        crash::exit(NO_SYSTEM);
+    }
+    let opened = Backend::open(plugin.file, &plugin.name).and_then(|backend| {
+        let description = backend.describe()?;
+        let no_code = |sentence| Error::new(ErrorKind::Unsupported, sentence);
+        shut.refuse_new_code(sandbox).map_err(no_code)?;
+        Ok((backend, description))
+    });
+    match opened {
+        Ok((backend, description)) => {
+            let started = started(&backend, description, &shut);
+            desk.open(backend);
+            send(&replies, &Reply::Started(Box::new(started)));
+            desk.work()
+        }
+        Err(error) => {
+            refuse(&replies, error)
+        }
+    }
+}
+
+fn refuse(replies: &Sender<Reply>, error: Error) -> ! {
+    send(replies, &Reply::Refused(outcome(Err(error))));
+    crash::exit(0)
+}
+
+fn first(orders: &mut Receiver<Order>) -> Box<Start> {
+    match orders.receive(None) {
+        Ok(Received::Message(Order::Start(start))) => start,
+        Ok(Received::Message(_)) => broken("the first order is not the one to start"),
+        Ok(Received::Closed | Received::Timeout) => crash::exit(0),
+        Err(error) => broken(&error.to_string()),
+    }
+}
+
+fn shut_in(start: &Start, socket: i32) -> Result<sandbox::Shut, String> {
+    let files = start.files.iter().map(|file| file.file.as_fd());
+    let files: Vec<BorrowedFd<'_>> = std::iter::once(start.plugin.file.as_fd()).chain(files).collect();
+    let given = sandbox::Given { socket, files: &files, memory_limit: start.memory_limit };
+    let shut = sandbox::enter(start.sandbox, &given)?;
+    start.memory_limit.into_iter().for_each(crash::limited);
+    Ok(shut)
+}
+
+fn started(backend: &Backend, description: String, shut: &sandbox::Shut) -> Started {
+    Started {
+        id: backend.id().to_owned(),
+        version: backend.version().to_owned(),
+        abi: backend.abi(),
+        build_info: backend.build_info().to_owned(),
+        caps: backend.caps(),
+        description,
+        has_estimate: backend.has_estimate(),
+        sandbox: shut.report().clone(),
+    }
+}

@@ -1,0 +1,299 @@
+//! The program by itself, driven over its connection as an engine would, and as no engine should.
+#![cfg(unix)]
+
+mod common;
+
+use common::{Ended, Worker, run, start};
+use std::process::Command;
+use std::time::Duration;
+use tenon_abi::status;
+use tenon_testkit::{Built, echo, faulty};
+use tenon_wire::{Order, Output, Reply, Sandbox};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tenon-worker");
+
+fn fault(name: &str) -> String {
+    format!(r#"{{"fault": "{name}"}}"#)
+}
+
+fn texts(replies: &[Reply]) -> usize {
+    replies.iter().filter(|reply| matches!(reply, Reply::Output { output: Output::Text(_), .. })).count()
+}
+
+fn ends_with(mut worker: Worker, body: impl FnOnce(&mut Worker)) -> Ended {
+    body(&mut worker);
+    worker.ended()
+}
+
+/// What becomes of a worker that gets an order which makes no sense.
+fn refuses(worker: Worker, says: &str, body: impl FnOnce(&mut Worker)) {
+    let ended = ends_with(worker, body);
+    assert_eq!(ended.code(), 70, "{}", ended.stderr);
+    assert!(ended.stderr.contains("the engine broke the protocol") && ended.stderr.contains(says), "{}", ended.stderr);
+}
+
+#[test]
+fn started_by_hand_it_says_what_it_is() {
+    let output = Command::new(PROGRAM).stdin(std::process::Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Tenon starts it"));
+    assert!(output.stdout.is_empty());
+    let output = Command::new(PROGRAM).arg("--serve").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let output = Command::new(PROGRAM).arg("--version").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with(&format!("tenon-worker {}", tenon_wire::VERSION)));
+}
+
+#[test]
+fn what_makes_no_sense_ends_it_with_a_line_that_says_so() {
+    let Built { library: echo, .. } = echo();
+    let options = || "{}".to_owned();
+    refuses(Worker::spawn(), "the first order", |worker| worker.send(Order::Ping { serial: 1 }));
+    refuses(Worker::spawn(), "", |worker| worker.send_bytes(&[0xff; 64]));
+    refuses(Worker::started(&echo), "", |worker| worker.send_bytes(b"\x05\0\0\0\xc8\0\0\0\0"));
+    refuses(Worker::started(&echo), "second order to start", |worker| {
+        worker.send(Order::Start(Box::new(start(&echo))));
+    });
+    refuses(Worker::started(&echo), "a session before the model", |worker| {
+        worker.send(Order::OpenSession { call: 1, session: 1, options: options() });
+    });
+    refuses(Worker::ready(&echo), "a second model", |worker| {
+        worker.send(Order::OpenModel { call: 3, options: options() });
+    });
+    refuses(Worker::ready(&echo), "a session of a number", |worker| {
+        worker.send(Order::OpenSession { call: 3, session: 1, options: options() });
+    });
+    refuses(Worker::ready(&echo), "not open", |worker| worker.send(Order::ResetSession { call: 3, session: 2 }));
+    refuses(Worker::ready(&echo), "options that are no document", |worker| {
+        worker.send(run(3, "generate", "x", "[1"));
+    });
+    refuses(Worker::ready(&echo), "in another call", |worker| {
+        worker.send(run(3, "generate", "x", r#"{"delay_ms": 60000}"#));
+        worker.send(run(4, "generate", "x", "{}"));
+    });
+    refuses(Worker::ready(&echo), "audio that no call asked for", |worker| {
+        worker.send(run(3, "generate", "x", r#"{"delay_ms": 60000}"#));
+        worker.send(Order::NoBlock { call: 3, status: status::E_END });
+    });
+}
+
+#[test]
+fn it_ends_with_the_connection_before_the_start_and_in_the_middle_of_a_call() {
+    let ended = ends_with(Worker::spawn(), |worker| worker.hang_up());
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+    let ended = ends_with(Worker::ready(&faulty().library), |worker| {
+        worker.send(run(3, "generate", "x", r#"{"fault": "hang", "seconds": 60}"#));
+        worker.hang_up();
+    });
+    assert_eq!(ended.code(), 0, "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_gives_its_output_and_its_end() {
+    let mut worker = Worker::ready(&echo().library);
+    let (text, outcome) = worker.generate("hello there", "{}");
+    assert_eq!((text.trim(), outcome.status), ("hello there", status::OK));
+    worker.send(Order::ResetSession { call: 3, session: 1 });
+    assert_eq!(worker.done(3).status, status::OK);
+    worker.send(Order::Estimate { call: 4, options: "{}".to_owned() });
+    let (replies, outcome) = worker.until_done(4);
+    assert_eq!(outcome.status, status::OK);
+    assert!(matches!(&replies[..], [Reply::Output { call: 4, output: Output::Document { .. } }]), "{replies:?}");
+    // Nobody uses it again; closing what is not there is no mistake.
+    worker.send(Order::CloseSession { session: 1 });
+    worker.send(Order::CloseSession { session: 99 });
+    worker.send(Order::Cancel { call: 99, status: status::E_CANCELLED });
+    worker.send(Order::Quit);
+    let ended = worker.ended();
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn output_waits_for_credit_and_the_worker_answers_meanwhile() {
+    let mut worker = Worker::ready(&faulty().library);
+    let Order::Run(mut order) = run(3, "generate", "x", &fault("flood")) else { unreachable!() };
+    order.credit = 5;
+    worker.send(Order::Run(order));
+    let outputs = |worker: &mut Worker, count: usize| {
+        (0..count).for_each(|_| assert!(matches!(worker.reply(), Reply::Output { call: 3, .. })));
+    };
+    outputs(&mut worker, 5);
+    for serial in [10, 11] {
+        worker.send(Order::Ping { serial });
+        assert!(matches!(worker.reply(), Reply::Pong { serial: back, .. } if back == serial));
+    }
+    worker.send(Order::Credit { call: 3, count: 3 });
+    outputs(&mut worker, 3);
+    worker.send(Order::Cancel { call: 3, status: status::E_CANCELLED });
+    let (rest, outcome) = worker.until_done(3);
+    assert_eq!((texts(&rest), outcome.status), (0, status::E_CANCELLED));
+    assert_eq!(worker.generate("x", "{}").0, "all is well");
+}
+
+#[test]
+fn a_deadline_ends_a_call_that_waits_for_credit() {
+    let mut worker = Worker::ready(&faulty().library);
+    let Order::Run(mut order) = run(3, "generate", "x", &fault("flood")) else { unreachable!() };
+    (order.credit, order.deadline_us) = (1, Some(20_000));
+    worker.send(Order::Run(order));
+    assert_eq!(worker.done(3).status, status::E_DEADLINE);
+}
+
+#[test]
+fn sessions_run_beside_each_other_and_close_after_their_call() {
+    let mut worker = Worker::ready(&faulty().library);
+    worker.send(Order::OpenSession { call: 3, session: 2, options: "{}".to_owned() });
+    assert_eq!(worker.done(3).status, status::OK);
+    worker.send(run(4, "generate", "x", &fault("flood")));
+    let Order::Run(mut other) = run(5, "generate", "x", "{}") else { unreachable!() };
+    other.session = 2;
+    worker.send(Order::Run(other));
+    let (before, outcome) = worker.until_done(5);
+    assert_eq!(outcome.status, status::OK);
+    assert!(before.iter().all(|reply| matches!(reply, Reply::Output { call: 4 | 5, .. })), "{before:?}");
+    // The first is in a call, which goes on; the second is not.
+    worker.send(Order::CloseSession { session: 1 });
+    worker.send(Order::CloseSession { session: 2 });
+    worker.send(Order::Cancel { call: 4, status: status::E_SHUTDOWN });
+    assert_eq!(worker.done(4).status, status::E_SHUTDOWN);
+    refuses(worker, "not open", |worker| worker.send(run(6, "generate", "x", "{}")));
+}
+
+#[test]
+fn quitting_ends_the_calls_that_run() {
+    let ended = ends_with(Worker::ready(&faulty().library), |worker| {
+        worker.send(run(3, "generate", "x", &fault("flood")));
+        worker.send(Order::Quit);
+        assert_eq!(worker.done(3).status, status::E_SHUTDOWN);
+    });
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_crash_is_one_line_the_end_of_the_connection_and_then_the_signal() {
+    let library = faulty().library;
+    let crashes = [
+        ("segfault", -libc::SIGSEGV, "tenon-worker: crash signal=11 address=0x8\n"),
+        ("abort", -libc::SIGABRT, "tenon-worker: crash signal=6\n"),
+        ("stack-overflow", -libc::SIGSEGV, "tenon-worker: crash signal=11 address=0x"),
+        ("exit", 77, ""),
+    ];
+    for (name, code, line) in crashes {
+        let ended = ends_with(Worker::ready(&library), |worker| {
+            worker.send(run(3, "generate", "x", &fault(name)));
+            assert!(matches!(worker.replies.receive(Some(Duration::from_secs(60))), Ok(tenon_wire::Received::Closed)));
+        });
+        assert_eq!(ended.code(), code, "{name}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with(line), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.lines().count() <= 1, "{name}: {}", ended.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_at_the_memory_limit_says_so() {
+    let mut order = start(&faulty().library);
+    order.memory_limit = Some(256 << 20);
+    let worker = Worker::spawn().start(order).with_session();
+    let ended = ends_with(worker, |worker| worker.send(run(3, "generate", "x", &fault("leak"))));
+    assert_eq!(ended.code(), -libc::SIGABRT, "{}", ended.stderr);
+    assert!(ended.stderr.contains("tenon-worker: crash memory-limit\n"), "{}", ended.stderr);
+}
+
+#[test]
+fn errors_cross_with_their_kinds_and_words() {
+    let mut worker = Worker::ready(&faulty().library);
+    let (_, outcome) = worker.generate("x", &fault("panic"));
+    assert_eq!(outcome.status, status::E_PANIC);
+    assert!(outcome.message.is_some_and(|message| message.contains("the run was asked to panic")));
+    let (_, outcome) = worker.generate("x", &fault("unknown-status"));
+    assert_eq!(outcome.status, status::E_PLUGIN);
+    assert!(outcome.message.is_some_and(|message| message.contains("unknown status 4711")));
+    let (_, outcome) = worker.generate("x", &fault("endless-text"));
+    assert_eq!(outcome.status, status::E_PLUGIN);
+    assert_eq!(worker.generate("x", "{}").0, "all is well");
+}
+
+#[test]
+fn a_model_that_cannot_be_opened_leaves_the_worker_well() {
+    let mut worker = Worker::started(&faulty().library);
+    worker.send(Order::OpenModel { call: 1, options: fault("open-error-without-message") });
+    assert_eq!(worker.done(1).status, status::E_MODEL);
+    worker.send(Order::Ping { serial: 5 });
+    assert!(matches!(worker.reply(), Reply::Pong { serial: 5, .. }));
+    worker.send(Order::Quit);
+    assert_eq!(worker.ended().code(), 0);
+}
+
+#[test]
+fn a_library_that_is_no_plugin_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("libnothing.so");
+    std::fs::write(&path, "no library").unwrap();
+    let mut worker = Worker::spawn();
+    worker.send(Order::Start(Box::new(start(&path))));
+    let Reply::Refused(outcome) = worker.reply() else { panic!("it started") };
+    assert_eq!(outcome.status, status::E_PLUGIN);
+    assert!(outcome.message.is_some_and(|message| message.contains("libnothing")));
+    assert_eq!(worker.ended().code(), 0);
+}
+
+#[test]
+fn live_audio_is_asked_for_block_by_block() {
+    let mut worker = Worker::ready(&echo().library);
+    let Order::Run(mut order) = run(3, "transcribe", "", "{}") else { unreachable!() };
+    (order.items, order.live_rate) = (Vec::new(), Some(16_000));
+    worker.send(Order::Run(order));
+    let mut pulls = 0;
+    let outcome = loop {
+        match worker.reply() {
+            Reply::Pull { call: 3, .. } if pulls < 3 => {
+                pulls += 1;
+                let samples = tenon_wire::Samples::new(&vec![0.25; 8000 * pulls]).unwrap();
+                worker.send(Order::Block { call: 3, samples });
+            }
+            Reply::Pull { call: 3, .. } => worker.send(Order::NoBlock { call: 3, status: status::E_END }),
+            Reply::Done { call: 3, outcome } => break outcome,
+            Reply::Output { call: 3, .. } | Reply::Progress { call: 3, .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((pulls, outcome.status), (3, status::OK));
+}
+
+#[test]
+fn a_pull_that_nobody_answers_ends_when_the_call_is_cancelled() {
+    let mut worker = Worker::ready(&echo().library);
+    let Order::Run(mut order) = run(3, "transcribe", "", "{}") else { unreachable!() };
+    (order.items, order.live_rate) = (Vec::new(), Some(16_000));
+    worker.send(Order::Run(order));
+    while !matches!(worker.reply(), Reply::Pull { .. }) {}
+    worker.send(Order::Cancel { call: 3, status: status::E_CANCELLED });
+    // The engine answers late, not knowing.
+    worker.send(Order::NoBlock { call: 3, status: status::E_TIMEOUT });
+    assert_eq!(worker.done(3).status, status::E_CANCELLED);
+    assert_eq!(worker.generate("x", "{}").1.status, status::OK);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_keeps_no_descriptor_that_it_was_not_given() {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    let left_open = std::fs::File::open("/etc/hostname").or_else(|_| std::fs::File::open("/etc/passwd")).unwrap();
+    // SAFETY: duplicates an open descriptor, without the flag that would close it in children.
+    let left_open = unsafe { OwnedFd::from_raw_fd(libc::fcntl(left_open.as_raw_fd(), libc::F_DUPFD, 100)) };
+    let mut order = start(&echo().library);
+    // Without the sandbox others may look.
+    order.sandbox = Sandbox::Off;
+    let worker = Worker::spawn().start(order);
+    drop(left_open);
+    let folder = format!("/proc/{}/fd", worker.child.id());
+    let held: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap().to_string_lossy().into_owned())
+        .collect();
+    let known = ["/dev/null", "pipe:", "socket:", "libtenon_echo"];
+    assert!(held.iter().all(|target| known.iter().any(|known| target.contains(known))), "{held:?}");
+    assert_eq!(held.len(), 5, "{held:?}");
+}
