@@ -244,6 +244,13 @@ typedef tenon_status (*tenon_entry_fn)(const struct tenon_host_v1 *host, const s
  */
 #define TENON_ENGINE_IGNORE_MEMORY 2
 
+/**
+ * Flag of `tenon_engine_options`: run every model in a worker, a process of its own, also where its manifest does not
+ * ask for that. When a worker dies its requests end with `TENON_E_WORKER_DIED`, and the next one starts another. A
+ * backend that is linked into the program cannot be run in one: loading its models is `TENON_E_UNSUPPORTED`.
+ */
+#define TENON_ENGINE_WORKERS 4
+
 /** Model files are hashed when the ledger of verified files does not know them as they are. The default. */
 #define TENON_VERIFY_CACHED 0
 
@@ -306,6 +313,16 @@ typedef struct tenon_engine_options {
      * `TENON_E_HASH_MISMATCH` before anything of it runs.
      */
     const char *lock_file;
+    /**
+     * The program `tenon-worker`, which models with `isolation = "worker"` run in; NULL to take the one that the
+     * environment variable `TENON_WORKER` names, or else to look around this library and the running program.
+     */
+    const char *worker_program;
+    /**
+     * How long a worker may take to end a request after cancel or deadline before it is killed with all that runs in it,
+     * in microseconds; 0 for 5 seconds.
+     */
+    int64_t worker_grace_us;
 } tenon_engine_options;
 
 /**
@@ -466,7 +483,8 @@ tenon_status tenon_model_load(tenon_engine *engine,
 /**
  * What is known of a model: "name", "task", "description", "license", "manifest" (path), "presets" and "tasks"
  * (separated by spaces), "size" (bytes of its files), "backend", "backend_version", "engine" (the engine inside the
- * backend), "sample_rate" (of the audio that it takes), "provenance" (JSON), "load_options" (JSON Schema) and
+ * backend), "isolation" (process or worker), "sandbox" (full, partial or none, of a worker), "sample_rate" (of the
+ * audio that it takes), "provenance" (JSON), "load_options" (JSON Schema) and
  * "options:TASK" (JSON Schema of the options of a task). NULL for another key, and where a model has no such thing.
  * Valid until the model is freed.
  */

@@ -1066,6 +1066,13 @@ struct engine_options {
     bool only_named_places = false;
     /// Load models that do not fit into memory, too. Otherwise that is TENON_E_OUT_OF_MEMORY with the numbers.
     bool ignore_memory = false;
+    /// Run every model in a worker, a process of its own, also where its manifest does not ask for that. When a worker
+    /// dies its requests end with TENON_E_WORKER_DIED, and the next one starts another.
+    bool workers = false;
+    /// The program `tenon-worker`; empty to take the one that TENON_WORKER names, or to look around the library.
+    std::filesystem::path worker_program;
+    /// How long a worker may take to end a request after cancel or deadline before it is killed; 0 for 5 seconds.
+    microseconds worker_grace{0};
     /// Folder of the store, and of the ledger that remembers which files were verified; empty for the user's.
     std::filesystem::path store_dir, state_dir;
     /// A lock file, as `tenon lock` writes it; empty for none. Every model and plugin that it does not pin is refused with
@@ -1138,10 +1145,12 @@ public:
     static outcome<engine> make(const engine_options &asked = {}) {
         const detail::folders manifests(asked.manifest_dirs), plugins(asked.plugin_dirs), models(asked.model_dirs);
         const detail::c_text store(asked.store_dir), state(asked.state_dir), lock(asked.lock_file);
+        const detail::c_text worker(asked.worker_program);
         const auto log = asked.log ? std::make_shared<detail::log_hook>(asked.log) : nullptr;
         tenon_engine_options raw = tenon_engine_options_init();
         raw.flags = (asked.only_named_places ? TENON_ENGINE_ONLY_NAMED_PLACES : 0) |
-                    (asked.ignore_memory ? TENON_ENGINE_IGNORE_MEMORY : 0);
+                    (asked.ignore_memory ? TENON_ENGINE_IGNORE_MEMORY : 0) |
+                    (asked.workers ? TENON_ENGINE_WORKERS : 0);
         raw.verify = static_cast<std::int32_t>(asked.verify);
         raw.threads = asked.threads;
         raw.patience_us = asked.patience.count();
@@ -1151,6 +1160,8 @@ public:
         raw.store_dir = store.get_or_null();
         raw.state_dir = state.get_or_null();
         raw.lock_file = lock.get_or_null();
+        raw.worker_program = worker.get_or_null();
+        raw.worker_grace_us = asked.worker_grace.count();
         if (log) {
             raw.log = detail::hear_log;
             raw.log_data = log->data();

@@ -22,6 +22,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE / "src" / "tenon"
 
+#: Where the stage and the package have the programs that the library starts.
+PROGRAMS = "libexec/tenon"
+
 #: What a wheel may link to on every Linux, as the manylinux policies list it.
 EVERYWHERE = {
     "ld-linux-aarch64.so.1",
@@ -141,7 +144,7 @@ def files_of(stage):
     yield f"tenon/lib/{library.name}", library
     for path in tree(PACKAGE):
         yield f"tenon/{path.relative_to(PACKAGE).as_posix()}", path
-    for folder in ("lib/tenon/plugins", "share/tenon/manifests", "share/tenon/models"):
+    for folder in (PROGRAMS, "lib/tenon/plugins", "share/tenon/manifests", "share/tenon/models"):
         if not any(tree(stage / folder)):
             sys.exit(f"{stage / folder} is empty: make it by `cargo xtask dist`")
         for path in tree(stage / folder):
@@ -187,18 +190,19 @@ def metadata(licences):
 class Wheel:
     """A wheel that is being written."""
 
-    def __init__(self, folder, tag):
+    def __init__(self, folder, tag, compression=9):
         self.name = f"tenon-{version()}-{tag}.whl"
         self.tag = tag
         self.info = f"tenon-{version()}.dist-info"
         self.records = []
-        self.archive = zipfile.ZipFile(Path(folder) / self.name, "w", zipfile.ZIP_DEFLATED, compresslevel=9)
+        self.archive = zipfile.ZipFile(Path(folder) / self.name, "w", zipfile.ZIP_DEFLATED, compresslevel=compression)
 
     def add(self, name, data):
         entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         entry.compress_type = zipfile.ZIP_DEFLATED
         entry.create_system = 3
-        entry.external_attr = (0o100755 if name.endswith((".so", ".dylib")) or ".so." in name else 0o100644) << 16
+        runs = name.endswith((".so", ".dylib")) or ".so." in name or name.startswith(f"tenon/{PROGRAMS}/")
+        entry.external_attr = (0o100755 if runs else 0o100644) << 16
         self.archive.writestr(entry, data)
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         self.records.append(f"{name},sha256={digest},{len(data)}\n")
@@ -215,12 +219,13 @@ class Wheel:
         return self.name
 
 
-def pack(stage, folder):
+def pack(stage, folder, compression=9):
     """Writes the wheel of a stage into a folder. Gives its name."""
     stage = Path(stage)
     files = sorted(files_of(stage))
-    libraries = [path for name, path in files if name.startswith("tenon/lib/") and path.suffix != ".toml"]
-    wheel = Wheel(folder, f"py3-none-{platform_tag(libraries)}")
+    native = ("tenon/lib/", f"tenon/{PROGRAMS}/")
+    libraries = [path for name, path in files if name.startswith(native) and path.suffix != ".toml"]
+    wheel = Wheel(folder, f"py3-none-{platform_tag(libraries)}", compression)
     for name, path in files:
         wheel.add(name, path.read_bytes())
     return wheel.finish(licences_of(stage), "false")
@@ -248,9 +253,10 @@ def main():
     parser = argparse.ArgumentParser(description="Builds the wheel of a stage.")
     parser.add_argument("--stage", type=Path, required=True, help="the tree that `cargo xtask dist` packs")
     parser.add_argument("--out", type=Path, required=True, help="the folder that the wheel is written to")
+    parser.add_argument("--compression", type=int, choices=range(10), default=9, metavar="0-9", help="9 is smallest")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    print(arguments.out / pack(arguments.stage, arguments.out))
+    print(arguments.out / pack(arguments.stage, arguments.out, arguments.compression))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,17 @@ def places(plugins, tmp_path):
     }
 
 
+@pytest.fixture(scope="session")
+def worker():
+    """The program that models in workers run in."""
+    named = os.environ.get("TENON_TEST_WORKER")
+    places = [Path(named)] if named else [ROOT / "target" / kind / "tenon-worker" for kind in ("debug", "release")]
+    for place in places:
+        if place.is_file():
+            return place
+    skip("tenon-worker is not built: cargo build -p tenon-worker")
+
+
 @pytest.fixture
 def engine(places):
     with tenon.Engine(**places) as engine:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import sys
 import threading
 import time
@@ -63,6 +64,24 @@ def test_a_lock_file_refuses_what_it_does_not_pin(places, tmp_path):
     assert raised.value.name == "TENON_E_HASH_MISMATCH"
     with pytest.raises(tenon.NotFoundError, match="nowhere.lock"):
         tenon.Engine(**places, lock_file=tmp_path / "nowhere.lock")
+
+
+def test_workers_answer_as_the_process_does_and_are_told_of(places, worker):
+    # The one of `worker` or of the installed package, wherever the library finds it.
+    with tenon.Engine(**places, workers=True, worker_grace=2.0) as engine:
+        with engine.load("echo") as model, model.session() as session:
+            assert model.info("isolation") == "worker"
+            assert session.generate("one two").text == "one two"
+
+
+def test_a_worker_that_is_not_there_is_not_found_and_one_that_dies_is_an_error_of_its_own(places, tmp_path):
+    with tenon.Engine(**places, workers=True, worker_program=tmp_path / "tenon-worker") as engine:
+        with pytest.raises(tenon.NotFoundError, match="tenon-worker"):
+            engine.load("echo")
+    with tenon.Engine(**places, workers=True, worker_program=shutil.which("false")) as engine:
+        with pytest.raises(tenon.WorkerDiedError, match="ended by itself with exit code 1") as raised:
+            engine.load("echo")
+    assert raised.value.details["exit_code"] == "1"
 
 
 def test_errors_survive_pickling(engine):

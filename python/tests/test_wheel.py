@@ -26,7 +26,7 @@ spec.loader.exec_module(builder)
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
+def stage(tmp_path_factory, worker):
     """The tree that `cargo xtask dist` makes, of what is built."""
     if sys.platform != "linux":
         skip("this test knows the names of libraries on Linux alone")
@@ -43,6 +43,8 @@ def stage(tmp_path_factory):
             skip("the native plugins are not built: cargo xtask build")
         shutil.copyfile(ROOT / "target" / "release" / f"libtenon_{name}.so", plugins / f"libtenon_{name}.so")
         shutil.copyfile(sidecar, plugins / sidecar.name)
+    (folder / "libexec" / "tenon").mkdir(parents=True)
+    shutil.copy(worker, folder / "libexec" / "tenon" / "tenon-worker")
     ignore = shutil.ignore_patterns("training", "blobs")
     for name in ("manifests", "models"):
         shutil.copytree(ROOT / name, folder / "share" / "tenon" / name, ignore=ignore)
@@ -75,8 +77,11 @@ def test_the_wheel_is_what_its_record_says(wheel):
     assert tag.startswith("py3-none-") and f"\nTag: {tag}\n" in about and "Root-Is-Purelib: false" in about
     assert f"\nVersion: {tenon.__version__}\n" in metadata and "License-File: LICENSE-MIT" in metadata
     assert f"{info}/licenses/whisper.cpp.txt" in names
-    for needed in ("tenon/py.typed", "tenon/_abi.py", "tenon/share/tenon/manifests/commands-en.toml"):
+    program = "tenon/libexec/tenon/tenon-worker"
+    for needed in (program, "tenon/py.typed", "tenon/_abi.py", "tenon/share/tenon/manifests/commands-en.toml"):
         assert needed in names
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.getinfo(program).external_attr >> 16 == 0o100755
     assert not any("recordings" in name or "__pycache__" in name or "libtenon.so.whole" in name for name in names)
 
 
@@ -111,7 +116,8 @@ def test_what_needs_libraries_that_not_all_systems_have_gets_no_manylinux_tag(tm
 def test_the_same_stage_gives_the_same_bytes(tmp_path, plugins):
     stage = tmp_path / "stage"
     library = f"lib/libtenon.so.{'.'.join(tenon.__version__.split('.')[:2])}"
-    files = [library, "lib/tenon/plugins/e.plugin.toml", "share/tenon/manifests/m.toml", "share/tenon/models/m.bin"]
+    files = [library, "libexec/tenon/tenon-worker", "lib/tenon/plugins/e.plugin.toml"]
+    files += ["share/tenon/manifests/m.toml", "share/tenon/models/m.bin"]
     for name in files:
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(next(plugins.glob("lib*")), stage / name)

@@ -1,4 +1,4 @@
-//! The program, the C library and the native plugins in target/release, each plugin sealed with its sidecar.
+//! The programs, the C library and the native plugins in target/release, each plugin sealed with its sidecar.
 
 use crate::process::{self, cargo, root, run};
 use crate::tools;
@@ -14,10 +14,10 @@ pub fn build() -> Result<(), String> {
     build_plugins()
 }
 
-/// Builds the program and the C library. Needs no C++ toolchain. One call, so that both have the same features of the
+/// Builds the programs and the C library. Needs no C++ toolchain. One call, so that all have the same features of the
 /// crates that they share, which are then compiled once.
 fn build_host() -> Result<(), String> {
-    run(&mut cargo(&["build", "--release", "--locked", "-p", "tenon-cli", "-p", "tenon-capi"]))
+    run(&mut cargo(&["build", "--release", "--locked", "-p", "tenon-cli", "-p", "tenon-capi", "-p", "tenon-worker"]))
 }
 
 /// Builds the plugins and writes the sidecar of each.
@@ -44,6 +44,11 @@ fn seal(plugin: &str) -> Result<(), String> {
 /// The program `tenon` that [`build_host`] makes.
 pub fn program() -> PathBuf {
     release_folder().join(format!("tenon{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The program `tenon-worker`, beside it.
+pub fn worker() -> PathBuf {
+    release_folder().join(format!("tenon-worker{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// The library of a plugin.

@@ -44,6 +44,8 @@ const OUTSIDE: &[&str] = &[
     "tenon-package-tests",
     "tenon-pull-tests",
     "tenon-fault-tests",
+    "tenon-fuzz-capi",
+    "tenon-fuzz-echo",
     "tenon-fuzz-targets",
     "tenon-bench",
     "tenon-bench-capi",

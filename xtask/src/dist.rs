@@ -27,6 +27,16 @@ pub enum Effort {
     Much,
 }
 
+impl Effort {
+    /// The level of gzip's and zip's compression.
+    fn deflate(self) -> &'static str {
+        match self {
+            Self::Little => "1",
+            Self::Much => "9",
+        }
+    }
+}
+
 /// Builds and packs everything and tries the packed program.
 pub fn run() -> Result<(), String> {
     artifacts::build()?;
@@ -46,9 +56,9 @@ pub fn pack(effort: Effort) -> Result<PathBuf, String> {
     files::remove_folder(&dist)?;
     stage::fill(&layout)?;
     files::set_modes(&layout.root)?;
-    println!("{}", archive(&dist, &name)?.display());
+    println!("{}", archive(&dist, &name, effort)?.display());
     debian_package(&dist, &target, effort)?;
-    wheel(&dist, &layout.root)?;
+    wheel(&dist, &layout.root, effort)?;
     Ok(layout.root)
 }
 
@@ -65,23 +75,25 @@ fn debian_package(dist: &Path, target: &str, effort: Effort) -> Result<(), Strin
 }
 
 /// Makes the Python wheel, or says why not.
-fn wheel(dist: &Path, stage: &Path) -> Result<(), String> {
+fn wheel(dist: &Path, stage: &Path, effort: Effort) -> Result<(), String> {
     if find("python3").is_none() {
         eprintln!("dist: no Python wheel is made, because there is no python3 here");
         return Ok(());
     }
-    let script = root().join("python/build_wheel.py");
-    run_command(process::command("python3").arg(script).arg("--stage").arg(stage).arg("--out").arg(dist))
+    let mut command = process::command("python3");
+    command.arg(root().join("python/build_wheel.py")).arg("--stage").arg(stage).arg("--out").arg(dist);
+    run_command(command.args(["--compression", effort.deflate()]))
 }
 
 /// Packs a folder of `dist`. The same tree gives the same bytes where tar and gzip are GNU's.
-fn archive(dist: &Path, name: &str) -> Result<PathBuf, String> {
+fn archive(dist: &Path, name: &str, effort: Effort) -> Result<PathBuf, String> {
     let archive = dist.join(format!("{name}.tar.gz"));
     let mut command = process::command("tar");
     command.arg("-C").arg(dist);
     let about = output(process::command("tar").arg("--version")).unwrap_or_default();
     if about.contains("GNU tar") {
-        command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--use-compress-program=gzip -n"]);
+        command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);
+        command.arg(format!("--use-compress-program=gzip -n -{}", effort.deflate()));
         command.arg(format!("--mtime=@{}", moment()));
         run_command(command.arg("-cf").arg(&archive).arg(name))?;
     } else {

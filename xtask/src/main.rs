@@ -1,4 +1,5 @@
-//! Tasks of the workspace: `cargo xtask setup [--tests] | build | demo | test | check | gen [--check] | dist`.
+//! Tasks of the workspace: `cargo xtask setup [--tests] | build | demo | test | faults | check | gen [--check] |
+//! dist`.
 //!
 //! Needs nothing but cargo and has no dependency, so that it runs within seconds on a fresh machine. What a task needs
 //! beyond cargo (a C++ compiler, cmake, libclang) it finds or installs by [`tools`].
@@ -6,6 +7,7 @@
 mod artifacts;
 mod check;
 mod dist;
+mod faults;
 mod process;
 mod test;
 mod tools;
@@ -18,6 +20,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   build            set up, then build the program, libtenon and the plugins into target/release
   demo             build, then run the shipped models: speech -> text -> JSON answer
   test             set up what tests use, build, pack, then run every test
+  faults [--seed N] [--seconds S] [--faults N]
+                   build, then do everything to workers that must not matter to anybody else
   check            formatting, lints, documentation, generated files, arrows, licences
   gen [--check]    write the generated files, or fail where one is out of date
   dist             pack a relocatable archive, a Debian package and a Python wheel into target/dist";
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         ["build"] => artifacts::build(),
         ["demo", rest @ ..] => demo(rest),
         ["test"] => test::run(),
+        ["faults", wishes @ ..] => faults::run(wishes),
         ["check"] => check::run(),
         ["gen"] => check::generate(false),
         ["gen", "--check"] => check::generate(true),

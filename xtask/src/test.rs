@@ -1,7 +1,7 @@
 //! Every test, after the builds and the packages that the tests load.
 
 use crate::process::{self, cargo, root, run as run_command};
-use crate::{artifacts, dist, tools};
+use crate::{artifacts, dist, faults, tools};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -32,6 +32,7 @@ pub fn run() -> Result<(), String> {
     let tests = tally.count(&mut command);
     let compiled = compiling.and_then(|mut child| child.wait()).map_err(|error| format!("cargo test: {error}"));
     let own = compiled.and_then(|_| tally.count(&mut of_whisper(&[])));
+    let faults = tally.step("faults", faults::short());
     let demo = tally.step("demo", run_command(process::command(artifacts::program()).arg("demo")));
     let skipped = std::fs::read_to_string(&skips).unwrap_or_default();
     println!();
@@ -39,7 +40,7 @@ pub fn run() -> Result<(), String> {
         println!("skipped: {line}");
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, skipped.lines().count());
-    packed.and(tests).and(own).and(demo)
+    packed.and(tests).and(own).and(faults).and(demo)
 }
 
 /// Builds what the tests load, and beside it the tests themselves: another profile, in a folder of its own, so that

@@ -1,13 +1,16 @@
 //! Paired benchmarks of Tenon against the engines that it wraps. The protocol stands in `benches/README.md`.
 //!
 //! `tenon-bench pairs` runs both sides in turn and prints the ratios; `tenon-bench side …` is Tenon's own side;
-//! `tenon-bench crossing` and `tenon-bench verify` measure what only Tenon does, `tenon-bench pull` fetching beside curl.
+//! `tenon-bench crossing` and `tenon-bench verify` measure what only Tenon does, `tenon-bench workers` and
+//! `tenon-bench isolation` what a process of its own costs a backend, `tenon-bench pull` fetching beside curl.
 
 mod crossing;
+mod isolation;
 mod pairs;
 mod pull;
 mod side;
 mod verify;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,11 +20,14 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: tenon-bench pairs [--pairs N] [--only WORD] [--speech FILE] [--text FILE] [--whisper-cli PATH] [--llama-bench PATH]
        tenon-bench crossing
+       tenon-bench workers [--pairs N] [--only WORD]
+       tenon-bench isolation [--pairs N]
        tenon-bench verify [--size BYTES]
        tenon-bench pull [--size BYTES] [--pairs N] [--folder DIR]
        tenon-bench serve FILE
        tenon-bench side transcribe MODEL WAV THREADS BEAM REPEAT
-       tenon-bench side generate MODEL PROMPT_FILE GENERATE THREADS REPEAT";
+       tenon-bench side generate MODEL PROMPT_FILE GENERATE THREADS REPEAT
+       tenon-bench side isolated speech|text WAV process|worker";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,10 +36,13 @@ fn main() -> ExitCode {
         ["pairs", flags @ ..] => pairs::run(flags),
         ["crossing"] => crossing::run(),
         ["verify", flags @ ..] => verify::run(flags),
+        ["workers", flags @ ..] => workers::run(flags),
+        ["isolation", flags @ ..] => isolation::run(flags),
         ["pull", flags @ ..] => pull::run(flags),
         ["serve", words @ ..] => pull::serve(words),
         ["side", "transcribe", rest @ ..] => side::transcribe(rest),
         ["side", "generate", rest @ ..] => side::generate(rest),
+        ["side", "isolated", rest @ ..] => isolation::side(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -103,7 +103,7 @@ fn cases(scratch: &Path, speech: &Path, text: &Path) -> Outcome<Vec<Case>> {
 }
 
 /// The shipped recordings one after another, as one wav file of so many seconds.
-fn recording(scratch: &Path, seconds: usize) -> Outcome<PathBuf> {
+pub fn recording(scratch: &Path, seconds: usize) -> Outcome<PathBuf> {
     let mut samples = Vec::new();
     let mut files: Vec<PathBuf> = std::fs::read_dir(root().join("models/recordings"))?
         .flatten()
@@ -159,7 +159,7 @@ fn report(command: &mut Command) -> Outcome<Report> {
     Ok(serde_json::from_slice(&output(command)?.stdout)?)
 }
 
-fn output(command: &mut Command) -> Outcome<std::process::Output> {
+pub fn output(command: &mut Command) -> Outcome<std::process::Output> {
     let program = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if !output.status.success() {
@@ -174,15 +174,21 @@ fn figures(report: &Report) -> Figures {
     [load.cpu_ms, load.wall_ms, report.start_cpu_ms, runs[0], runs[1], report.peak_mib, report.own_mib]
 }
 
+/// From the least to the most.
+pub fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The median of what is sorted and not empty.
+pub fn middle(values: Vec<f64>) -> f64 {
+    values[values.len() / 2]
+}
+
 /// A line for one figure: the pairs' ratios, and the median of each side in milliseconds or MiB.
 fn print_pairs(case: &str, figure: &str, pairs: &[(f64, f64)]) {
-    let sorted = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values
-    };
     let ratios = sorted(pairs.iter().map(|(ours, theirs)| ours / theirs).collect());
     let (Some(least), Some(most)) = (ratios.first(), ratios.last()) else { return };
-    let middle = |values: Vec<f64>| values[values.len() / 2];
     let ours = middle(sorted(pairs.iter().map(|pair| pair.0).collect()));
     let theirs = middle(sorted(pairs.iter().map(|pair| pair.1).collect()));
     let median = middle(ratios.clone());

@@ -5,6 +5,8 @@ use std::io::Result;
 use std::path::{Path, PathBuf};
 use tenon_fuzz_targets::with_holes;
 use tenon_precheck::hostile::{GGUF_KILLERS, GgufFile, ggml_corpus, gguf_corpus, smallest_vad, smallest_whisper};
+use tenon_store::{Digest, LockFile, LockedModel, Manifest};
+use tenon_tasks::{DetectLanguageOptions, EmbedOptions, GenerateOptions, TranscribeOptions, schema_of};
 
 /// Largest seed.
 const LARGEST: usize = 24 << 10;
@@ -31,10 +33,11 @@ fn main() -> Result<()> {
     models(&out)?;
     #[cfg(unix)]
     conversation::seeds(&out)?;
-    let manifests = Seeds::of(&out, "manifest")?;
-    for file in files(&root.join("manifests"))? {
-        manifests.put(&name(&file), &fs::read(&file)?)?;
-    }
+    texts(&out, &root)?;
+    options(&Seeds::of(&out, "options")?)?;
+    bundles(&out)?;
+    misuse(&Seeds::of(&out, "capi")?)?;
+    scripts(&Seeds::of(&out, "worker")?)?;
     Ok(())
 }
 
@@ -89,6 +92,145 @@ fn head(file: &[u8]) -> Vec<u8> {
         weights.fill(0);
     }
     with_holes(&file)
+}
+
+/// Manifests, lock files and sidecars.
+fn texts(out: &Path, root: &Path) -> Result<()> {
+    let (manifests, locks, sidecars) =
+        (Seeds::of(out, "manifest")?, Seeds::of(out, "lock_file")?, Seeds::of(out, "sidecar")?);
+    for file in files(&root.join("manifests"))? {
+        manifests.put(&name(&file), &fs::read(&file)?)?;
+        if let Ok(manifest) = Manifest::read(&file) {
+            let lock = LockFile::new(vec![LockedModel::of(&manifest)], Vec::new());
+            locks.put(&name(&file), lock.to_toml().as_bytes())?;
+        }
+    }
+    let digest = Digest::of(b"no library");
+    for id in ["echo", "faulty", "llama", "whisper"] {
+        let template = fs::read_to_string(root.join(format!("plugins/{id}/{id}.plugin.toml")))?;
+        sidecars.put(&format!("{id}-template"), template.as_bytes())?;
+        sidecars.put(id, format!("{template}\nfile = \"lib.so\"\nsha256 = \"{digest}\"\n").as_bytes())?;
+    }
+    let plugin = format!(
+        "version = 1\n[[plugin]]\nid = \"echo\"\nversion = \"0.1.0\"\nabi = \"1.1\"\ncpu = \"any\"\nsha256 = \"{digest}\"\n"
+    );
+    locks.put("plugin", plugin.as_bytes())
+}
+
+/// The defaults of each struct against its schema, and a schema of the fuzzers' own.
+fn options(seeds: &Seeds) -> Result<()> {
+    let json = [
+        serde_json::to_string(&TranscribeOptions::default())?,
+        serde_json::to_string(&GenerateOptions::default())?,
+        serde_json::to_string(&EmbedOptions::default())?,
+        serde_json::to_string(&DetectLanguageOptions::default())?,
+    ];
+    for (which, json) in json.iter().enumerate() {
+        seeds.put(&format!("{which}"), &[&[which as u8], json.as_bytes()].concat())?;
+    }
+    for (number, document) in [r#"{"top_k":5.0,"seed":0}"#, r#"{"max_tokens":null,"stop":["a"]}"#].iter().enumerate() {
+        seeds.put(&format!("generate-{number}"), &[b"\x01", document.as_bytes()].concat())?;
+    }
+    let schema = serde_json::to_string(&schema_of::<GenerateOptions>())?;
+    seeds.put("schema", &[b"\x04", schema.as_bytes(), b"\0", json[1].as_bytes()].concat())?;
+    let choice = r#"{"properties":{"a":{"enum":["b","c"]},"d":{"anyOf":[{"oneOf":[{"const":"e"}]},{"type":"null"}]}}}"#;
+    seeds.put("choice", &[b"\x04", choice.as_bytes(), b"\0", br#"{"a":"b","d":null}"#].concat())
+}
+
+/// Recipes of bundles, and minisign's own example of a signature.
+fn bundles(out: &Path) -> Result<()> {
+    let seeds = Seeds::of(out, "bundle")?;
+    let head = format!("format = 1\ntarget = \"{}\"\n", tenon_store::bundle::TARGET);
+    let manifest = |file: &str| format!("name = \"a\"\ntask = \"chat\"\nbackend = \"echo\"\nlicense = \"MIT\"\n{file}");
+    let model = "[[model]]\nname = \"a\"\nmanifest = @0\n";
+    let bare = recipe(&format!("{head}{model}"), &[("models/a.toml", manifest("").as_bytes())]);
+    let file = "[[file]]\nrole = \"model\"\nname = \"a.bin\"\nsha256 = \"#1\"\nsize = %1\n";
+    let whole = recipe(
+        &format!("{head}{model}[[blob]]\nsha256 = \"#1\"\nsize = %1\n"),
+        &[("models/a.toml", manifest(file).as_bytes()), ("blobs/sha256-#1", b"weights")],
+    );
+    let plugin = "[[plugin]]\nid = \"echo\"\nversion = \"1\"\nabi = \"1.0\"\ncpu = \"any\"\nfile = \"lib.so\"\n";
+    let plugged = recipe(
+        &format!("{head}{model}{plugin}library = @2\nsidecar = @1\n"),
+        &[
+            ("models/a.toml", manifest("").as_bytes()),
+            ("plugins/echo.plugin.toml", b"id = \"echo\"\n"),
+            ("plugins/lib.so", b"no library"),
+        ],
+    );
+    let example = "untrusted comment: signature from minisign secret key\n\
+        RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+        trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+        wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==\n";
+    let other = example.replace("RUQf6", "RUQg6");
+    let signed = recipe(
+        &format!("{head}{model}signature = @1\n"),
+        &[("models/a.toml", manifest("").as_bytes()), ("models/a.toml.minisig", other.as_bytes())],
+    );
+    for (name, recipe) in [("bare", bare), ("whole", whole), ("plugged", plugged), ("signed", signed)] {
+        seeds.put(name, &[b"\x01", recipe.as_slice()].concat())?;
+        seeds.put(&format!("{name}-stopped"), &[b"\x31", recipe.as_slice()].concat())?;
+    }
+    let signatures = Seeds::of(out, "signature")?;
+    signatures.put("example", example.as_bytes())?;
+    signatures.put("other", other.as_bytes())
+}
+
+/// The recipe of an archive: its index, and its files.
+fn recipe(index: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = (index.len() as u16).to_le_bytes().to_vec();
+    out.extend(index.bytes());
+    for (name, bytes) in files {
+        out.push(name.len() as u8);
+        out.extend(name.bytes());
+        out.extend((bytes.len() as u16).to_le_bytes());
+        out.extend(*bytes);
+    }
+    out
+}
+
+/// What a worker does: first the right thing, then one thing more.
+fn scripts(seeds: &Seeds) -> Result<()> {
+    // Waits for the model, the session and a request, and ends each but the last.
+    const OPEN: [u8; 5] = [0, 3, 0, 3, 0];
+    let steps: [(&str, &[u8]); 13] = [
+        ("text", &[6, 2, b'a', b'b', 3]),
+        ("token", &[38, 1, b'a', 7, 3]),
+        ("segment", &[54, 0, 9, 1, b'a', 3, 3]),
+        ("embedding", &[70, 0, 2, 0, 0, 128, 63, 0, 0, 0, 63, 3]),
+        ("document", &[87, 1, b'a', 2, b'{', b'}', 3]),
+        ("flood", &[70, 1, 0, 200]),
+        ("progress", &[10, 128, 3]),
+        ("pull", &[11, 50, 0, 11, 0, 0, 3]),
+        ("log", &[12, 1, b'a', 2, b'b', b'c', 3]),
+        ("failure", &[53, 254, 2, b'n', b'o', 1, b'k', 1, b'v']),
+        ("exit", &[46, 3]),
+        ("abort", &[62, 2, b'n', b'o']),
+        ("noise", &[15, 6, 1, 2, 3, 4, 5, 6]),
+    ];
+    for (knobs, kind) in [(0, "generate"), (5, "embed"), (6, "transcribe")] {
+        for (name, step) in steps {
+            seeds.put(&format!("{kind}-{name}"), &[&[knobs], &OPEN[..], step].concat())?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls at random: no two inputs alike, and the same ones every time.
+fn misuse(seeds: &Seeds) -> Result<()> {
+    let mut state = 7_u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    for number in 0..48 {
+        let length = 40 + usize::from(byte()) * 4;
+        // Three of four inputs begin with an engine and all its models.
+        let first = if number % 4 == 0 { byte() } else { 7 };
+        let input: Vec<u8> = std::iter::once(first).chain((1..length).map(|_| byte())).collect();
+        seeds.put(&format!("{number:02}"), &input)?;
+    }
+    Ok(())
 }
 
 /// One frame of each type, and all of them after one another.

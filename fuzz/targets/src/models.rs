@@ -50,7 +50,7 @@ pub fn ggml(input: &[u8]) {
 
 /// llama.cpp's files: the tensors of an accepted one lie in it, and its shape is one that a model can have.
 pub fn gguf(input: &[u8]) {
-    let Ok(summary) = checked(input, |file| llama_files::check(file)) else { return };
+    let Ok(summary) = checked(input, llama_files::check) else { return };
     let file = Holes::new(input);
     let data = tensors_hold(&summary, file.length());
     if data > 0 {
@@ -64,7 +64,11 @@ pub fn gguf(input: &[u8]) {
         None => assert!(matches!(llama_files::order(std::slice::from_ref(&summary)).as_deref(), Ok([0]))),
         Some(shard) => {
             assert!(shard.index < shard.count && shard.tensors >= summary.tensors.len() as u64, "{shard:?}");
-            assert!(llama_files::order(&[summary.clone()]).is_err(), "one of {} parts is no model", shard.count);
+            assert!(
+                llama_files::order(std::slice::from_ref(&summary)).is_err(),
+                "one of {} parts is no model",
+                shard.count
+            );
             assert!(llama_files::order(&[summary.clone(), summary]).is_err(), "the same part twice is no model");
         }
     }
@@ -96,4 +100,22 @@ fn shape_holds(summary: &Summary) {
     // What one token keeps, times the longest context, must still be a number.
     let all = u128::from(shape.context) * (u128::from(keys) + u128::from(values) + u128::from(shape.state)) * 8;
     assert!(all < 1 << 63, "{shape:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holes::with_holes;
+    use tenon_precheck::hostile::{GgufFile, smallest_vad, smallest_whisper};
+
+    #[test]
+    fn good_files_with_holes_are_accepted_so_that_what_must_hold_of_them_is_looked_at() {
+        let (whisper, vad) = (with_holes(&smallest_whisper()), with_holes(&smallest_vad()));
+        assert!(checked(&whisper, whisper_files::whisper).is_ok());
+        assert!(checked(&vad, whisper_files::vad).is_ok());
+        let tiny = with_holes(&GgufFile::tiny().bytes());
+        assert!(checked(&tiny, llama_files::check).is_ok());
+        [whisper, vad].iter().for_each(|file| ggml(file));
+        gguf(&tiny);
+    }
 }

@@ -37,7 +37,7 @@ pub fn options(input: &[u8]) {
     let text = String::from_utf8_lossy(input.rest());
     let Some(document) = read(&text) else { return };
     if document_holds(&document, &known.schema) {
-        let checked = document.to_json();
+        let checked = known.schema.settled(document).to_json();
         (known.reads)(&checked).unwrap_or_else(|error| panic!("checked and not read: {error}: {checked}"));
     }
     values_hold(&text, &known.schema);

@@ -7,8 +7,8 @@ use crate::handle::{self, Kind, Object};
 use crate::log::{sink, tenon_log_fn};
 use crate::table::{Rows, tenon_table};
 use host::{
-    Engine, EngineBuilder, Error, ErrorKind, Locations, LockFile, MemoryCheck, ModelEntry, PluginEntry, Result, State,
-    VerifyMode,
+    Engine, EngineBuilder, Error, ErrorKind, Isolation, Load, Locations, LockFile, MemoryCheck, ModelEntry,
+    PluginEntry, Result, State, VerifyMode, WorkerSettings,
 };
 use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
@@ -27,6 +27,10 @@ pub const TENON_ENGINE_ONLY_NAMED_PLACES: u32 = 1;
 /// Flag of `tenon_engine_options`: load models that do not fit into memory, too. Without it they are refused with
 /// `TENON_E_OUT_OF_MEMORY` and the numbers: see `tenon_engine_estimate`.
 pub const TENON_ENGINE_IGNORE_MEMORY: u32 = 2;
+/// Flag of `tenon_engine_options`: run every model in a worker, a process of its own, also where its manifest does not
+/// ask for that. When a worker dies its requests end with `TENON_E_WORKER_DIED`, and the next one starts another. A
+/// backend that is linked into the program cannot be run in one: loading its models is `TENON_E_UNSUPPORTED`.
+pub const TENON_ENGINE_WORKERS: u32 = 4;
 
 /// Model files are hashed when the ledger of verified files does not know them as they are. The default.
 pub const TENON_VERIFY_CACHED: i32 = 0;
@@ -73,6 +77,12 @@ pub struct tenon_engine_options {
     /// A lock file, as `tenon lock` writes it; NULL for none. Every model and plugin that it does not pin is refused with
     /// `TENON_E_HASH_MISMATCH` before anything of it runs.
     pub lock_file: *const c_char,
+    /// The program `tenon-worker`, which models with `isolation = "worker"` run in; NULL to take the one that the
+    /// environment variable `TENON_WORKER` names, or else to look around this library and the running program.
+    pub worker_program: *const c_char,
+    /// How long a worker may take to end a request after cancel or deadline before it is killed with all that runs in it,
+    /// in microseconds; 0 for 5 seconds.
+    pub worker_grace_us: i64,
 }
 
 // SAFETY: repr(C), begins with a u32, and zeroes are valid in every field.
@@ -95,7 +105,14 @@ pub type tenon_progress_fn = Option<unsafe extern "C-unwind" fn(data: *mut c_voi
 pub type tenon_entry_fn = Option<unsafe extern "C" fn(host: *const c_void, plugin: *mut *const c_void) -> Status>;
 
 /// An engine in C's hands.
-pub(crate) struct Owner(pub Engine);
+pub(crate) struct Owner(pub Engine, Isolation);
+
+impl Owner {
+    /// A load as isolated as the engine's options say.
+    pub(crate) fn new_load(&self) -> Load {
+        if self.1 == Isolation::Worker { Load::new().isolation(self.1) } else { Load::new() }
+    }
+}
 
 impl Object for Owner {
     const KIND: Kind = Kind::Engine;
@@ -143,8 +160,9 @@ pub unsafe extern "C" fn tenon_engine_new(
         let place = out(engine, std::ptr::null_mut(), "engine");
         run(error, || {
             let place = place?;
-            let builder = if options.is_null() { Engine::builder().places(standard()) } else { builder(options)? };
-            *place = handle::put(Owner(builder.build()?))?;
+            let standard = || (Engine::builder().places(standard()), Isolation::Process);
+            let (builder, isolation) = if options.is_null() { standard() } else { builder(options)? };
+            *place = handle::put(Owner(builder.build()?, isolation))?;
             Ok(())
         })
     }
@@ -152,12 +170,13 @@ pub unsafe extern "C" fn tenon_engine_new(
 
 /// # Safety
 /// As the header says of `tenon_engine_new`.
-unsafe fn builder(options: *const tenon_engine_options) -> Result<EngineBuilder> {
+unsafe fn builder(options: *const tenon_engine_options) -> Result<(EngineBuilder, Isolation)> {
     // SAFETY: as the caller of this function says, for this and for every pointer in the struct.
     unsafe {
         let options = boundary::read(options)?;
         let mut builder = Engine::builder().verify(verify_mode(options.verify)?);
-        let unknown = options.flags & !(TENON_ENGINE_ONLY_NAMED_PLACES | TENON_ENGINE_IGNORE_MEMORY);
+        let known = TENON_ENGINE_ONLY_NAMED_PLACES | TENON_ENGINE_IGNORE_MEMORY | TENON_ENGINE_WORKERS;
+        let unknown = options.flags & !known;
         if unknown != 0 || options.reserved != 0 {
             let message = format!("flags {unknown:#x} of the tenon_engine_options are unknown to this version");
             return Err(Error::new(ErrorKind::Unsupported, message));
@@ -194,10 +213,29 @@ unsafe fn builder(options: *const tenon_engine_options) -> Result<EngineBuilder>
                 builder = builder.patience(patience);
             }
         }
+        builder = builder.worker(workers(&options)?);
         if let Some(dispatch) = sink(options.log, options.log_data, options.log_level) {
             builder = builder.log(dispatch);
         }
-        Ok(if options.flags & TENON_ENGINE_ONLY_NAMED_PLACES == 0 { builder.places(standard()) } else { builder })
+        let has = |flag| options.flags & flag != 0;
+        let isolation = if has(TENON_ENGINE_WORKERS) { Isolation::Worker } else { Isolation::Process };
+        Ok((if has(TENON_ENGINE_ONLY_NAMED_PLACES) { builder } else { builder.places(standard()) }, isolation))
+    }
+}
+
+/// # Safety
+/// `worker_program` is NULL or a NUL-terminated text.
+unsafe fn workers(options: &tenon_engine_options) -> Result<WorkerSettings> {
+    let mut settings = WorkerSettings::new();
+    // SAFETY: as the caller says.
+    if let Some(program) = unsafe { path(options.worker_program, "worker_program") }? {
+        settings = settings.program(program);
+    }
+    match options.worker_grace_us {
+        0 => Ok(settings),
+        grace => boundary::duration(grace)
+            .map(|grace| settings.grace(grace))
+            .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "worker_grace_us is negative")),
     }
 }
 

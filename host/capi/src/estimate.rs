@@ -6,7 +6,7 @@ use crate::error::tenon_error;
 use crate::handle;
 use crate::options::{self, tenon_options};
 use crate::table::{Rows, tenon_table};
-use host::{DeviceFit, Estimate, Load, MemoryParts};
+use host::{DeviceFit, Estimate, MemoryParts};
 use std::ffi::c_char;
 use tenon_abi::Status;
 
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn tenon_engine_estimate(
             let place = place?;
             let (name, options) = (text(name, "name")?, options::optional(load_options)?);
             let engine = handle::get::<Owner>(engine)?;
-            let made = engine.0.estimate(name, &Load::new().options(options))?;
+            let made = engine.0.estimate(name, &engine.new_load().options(options))?;
             boundary::write(estimate, &sums(&made, sessions.into()))?;
             if let Some(place) = place {
                 *place = table(&made, sessions.into()).give_out()?;

@@ -52,6 +52,8 @@ fn info(model: &Model, key: &str) -> Option<String> {
         "backend" => backend.id().to_owned(),
         "backend_version" => backend.version().to_owned(),
         "engine" => backend.description().engine.clone(),
+        "isolation" => model.provenance().isolation.to_owned(),
+        "sandbox" => model.provenance().sandbox.clone()?,
         "tasks" => backend.description().tasks.iter().map(|task| task.task.as_str()).collect::<Vec<_>>().join(" "),
         "sample_rate" => backend.description().audio?.rate.to_string(),
         "load_options" => serde_json::to_string(&backend.description().load_schema).ok()?,
@@ -85,8 +87,8 @@ pub unsafe extern "C" fn tenon_model_load(
             let (name, options) = (text(name, "name")?, options::optional(load_options)?);
             let engine = handle::get::<Owner>(engine)?;
             let load = match Progress::new(progress, data) {
-                Some(progress) => telling(progress),
-                None => Load::new(),
+                Some(progress) => telling(engine.new_load(), progress),
+                None => engine.new_load(),
             };
             let model = engine.0.load(name, load.options(options))?;
             *place = handle::put(Loaded { model, texts: Mutex::default() })?;
@@ -96,7 +98,7 @@ pub unsafe extern "C" fn tenon_model_load(
 }
 
 /// A load that tells how far it is, and ends when it is told to.
-fn telling(progress: Progress) -> Load {
+fn telling(load: Load, progress: Progress) -> Load {
     let token = CancelToken::new();
     let stop = token.clone();
     let hears = move |how_far: LoadProgress| {
@@ -109,12 +111,13 @@ fn telling(progress: Progress) -> Load {
             stop.cancel();
         }
     };
-    Load::new().cancel(token).progress(hears)
+    load.cancel(token).progress(hears)
 }
 
 /// What is known of a model: "name", "task", "description", "license", "manifest" (path), "presets" and "tasks"
 /// (separated by spaces), "size" (bytes of its files), "backend", "backend_version", "engine" (the engine inside the
-/// backend), "sample_rate" (of the audio that it takes), "provenance" (JSON), "load_options" (JSON Schema) and
+/// backend), "isolation" (process or worker), "sandbox" (full, partial or none, of a worker), "sample_rate" (of the
+/// audio that it takes), "provenance" (JSON), "load_options" (JSON Schema) and
 /// "options:TASK" (JSON Schema of the options of a task). NULL for another key, and where a model has no such thing.
 /// Valid until the model is freed.
 #[unsafe(no_mangle)]

@@ -8,7 +8,7 @@ mod common;
 
 use common::{c_program, said, succeed, within};
 use std::fs;
-use tenon_testkit::{Home, workspace};
+use tenon_testkit::{Home, worker, workspace};
 
 #[track_caller]
 fn runs_well(name: &str) {
@@ -78,4 +78,11 @@ fn a_backend_that_panics_or_hangs_is_a_status_and_says_nothing_on_the_standard_e
     let Some(program) = c_program("faults") else { return };
     let output = succeed(&mut within(&home, &program));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_worker_that_crashes_ends_its_request_and_the_next_one_starts_another() {
+    let home = Home::with_faulty();
+    let Some(program) = c_program("workers") else { return };
+    assert_eq!(said(within(&home, &program).arg(worker())), "workers: all is well\n");
 }

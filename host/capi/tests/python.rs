@@ -5,7 +5,7 @@
 #![cfg(unix)]
 
 use std::process::Command;
-use tenon_testkit::{echo, libtenon, skip, workspace};
+use tenon_testkit::{echo, libtenon, skip, worker, workspace};
 
 /// An interpreter that has what the tests import. The system's own may be hidden by another one in PATH.
 fn python(test: &str) -> Option<&'static str> {
@@ -28,6 +28,7 @@ fn pytest(test: &str, arguments: &[&str]) {
     // Compiled modules do not belong into the checkout.
     command.current_dir(&folder).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", folder.join("src"));
     command.env("TENON_LIBRARY", libtenon()).env("TENON_TEST_ECHO", echo().library);
+    command.env("TENON_TEST_WORKER", worker());
     let output = command.args(["-m", "pytest", "-rs"]).args(arguments).output().expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stdout);
     let closing = said.lines().last().unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::progress::Mode;
 use crate::transcript::Format;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
-use tenon::VerifyMode;
+use tenon::{Isolation, VerifyMode};
 
 /// Speech to text and text generation through plugins, on verified models
 #[derive(Debug, Parser)]
@@ -58,6 +58,9 @@ pub struct Globals {
     #[arg(long, global = true, env = "TENON_IGNORE_MEMORY", hide_env_values = true,
           value_parser = clap::builder::FalseyValueParser::new())]
     pub ignore_memory: bool,
+    /// Where backends run: more isolated than the manifest says, never less [default: as the manifest says]
+    #[arg(long, global = true, value_name = "WHERE", env = "TENON_ISOLATION", hide_env_values = true)]
+    pub isolation: Option<Isolate>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter such as `tenon=debug`
     #[arg(long, global = true, value_name = "LEVEL", env = "TENON_LOG", hide_env_values = true)]
     pub log: Option<String>,
@@ -102,6 +105,24 @@ impl From<Verify> for VerifyMode {
             Verify::Always => Self::Always,
             Verify::Cached => Self::Cached,
             Verify::Never => Self::Never,
+        }
+    }
+}
+
+/// Where backends run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isolate {
+    /// In this process; refused for a model whose manifest says `worker`
+    Process,
+    /// In a process of its own, shut in, whose death is an error and no more
+    Worker,
+}
+
+impl From<Isolate> for Isolation {
+    fn from(isolate: Isolate) -> Self {
+        match isolate {
+            Isolate::Process => Self::Process,
+            Isolate::Worker => Self::Worker,
         }
     }
 }

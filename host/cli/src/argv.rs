@@ -85,8 +85,18 @@ const RUN: Names = &[
 ];
 
 /// Global flags that take a value in the next argument.
-const GLOBALS_WITH_VALUE: &[&str] =
-    &["--manifests", "--plugins", "--models", "--verify", "--threads", "-t", "--log", "--progress"];
+const GLOBALS_WITH_VALUE: &[&str] = &[
+    "--isolation",
+    "--log",
+    "--manifests",
+    "--models",
+    "--plugins",
+    "--progress",
+    "--store",
+    "--threads",
+    "--verify",
+    "-t",
+];
 
 /// The command line in Tenon's own names. Arguments that are not UTF-8 and everything after `--` stay as they are.
 pub fn rewrite(args: Vec<OsString>) -> Vec<OsString> {

@@ -114,7 +114,8 @@ fn backend_flags(context: &Context, entry: &ModelEntry, tasks: &[&str]) -> Outco
     if let Some(problem) = &entry.problem {
         return Err(problem.clone().into());
     }
-    let backend = context.engine()?.backend(&entry.backend)?;
+    let engine = context.engine()?;
+    let backend = engine.backend_for(&*engine.manifest(&entry.name)?, context.isolation())?;
     let task = offered(&backend, entry, tasks)?;
     Ok(Flags {
         model: entry.name.clone(),

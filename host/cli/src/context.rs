@@ -8,7 +8,10 @@ use crate::output::Output;
 use crate::progress::{Mode, Step};
 use std::cell::OnceCell;
 use std::path::Path;
-use tenon::{Engine, ErrorKind, Load, LoadProgress, LockFile, MemoryCheck, Model, ModelEntry, State};
+use tenon::{
+    Backend, Engine, ErrorKind, Isolation, Load, LoadProgress, LockFile, Manifest, MemoryCheck, Model, ModelEntry,
+    State,
+};
 
 /// What every command needs.
 pub struct Context {
@@ -89,8 +92,30 @@ impl Context {
                 _ => {}
             }
         };
-        let load = Load::new().options(asked.load.clone()).progress(hears).cancel(guard.token());
+        let load = self.new_load().options(asked.load.clone()).progress(hears).cancel(guard.token());
         Ok(self.engine()?.load(name, load)?)
+    }
+
+    /// Where backends shall run, if the command line says so.
+    pub fn isolation(&self) -> Option<Isolation> {
+        self.globals.isolation.map(Isolation::from)
+    }
+
+    /// A load as isolated as the command line asks.
+    pub fn new_load(&self) -> Load {
+        match self.isolation() {
+            Some(isolation) => Load::new().isolation(isolation),
+            None => Load::new(),
+        }
+    }
+
+    /// The backend of an id, described where the command line says that it shall run.
+    pub fn backend(&self, engine: &Engine, id: &str) -> tenon::Result<Backend> {
+        match self.isolation() {
+            None | Some(Isolation::Process) => engine.backend(id),
+            // That of a model which asks for nothing, and is never loaded.
+            isolation => engine.backend_for(&Manifest::new("any", "generate", id, "none"), isolation),
+        }
     }
 
     /// The entry of a model; an unknown name is an error that names the nearest.

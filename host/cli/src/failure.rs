@@ -23,6 +23,10 @@ pub struct Failure {
 
 /// Exit code of bad usage; clap uses it too.
 pub const EXIT_USAGE: u8 = 2;
+/// The detail of an error that has what a worker wrote.
+const WORKER_LOG: &str = "log";
+/// Most lines of it that people are shown.
+const LAST_LINES: usize = 10;
 /// Kind of a failure to write because nobody reads any more.
 const BROKEN_PIPE: &str = "broken-pipe";
 
@@ -57,6 +61,17 @@ impl Failure {
     /// Nobody reads standard output any more: not worth a word.
     pub fn is_broken_pipe(&self) -> bool {
         self.kind == BROKEN_PIPE
+    }
+
+    /// What a worker that died wrote last, for people: a heading and some lines. Nothing where the message has it all.
+    pub fn last_lines(&self) -> Vec<String> {
+        let log = self.details.iter().find(|(key, _)| key == WORKER_LOG).map(|(_, log)| log.as_str());
+        let lines: Vec<&str> = log.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
+        if self.kind != ErrorKind::WorkerDied.name() || lines.len() < 2 {
+            return Vec::new();
+        }
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| format!("  {}", line.trim_end()));
+        std::iter::once("the last lines of the worker:".to_owned()).chain(last).collect()
     }
 
     /// The object that `--json` prints on standard error.

@@ -77,6 +77,7 @@ impl Output {
             say(&failure.to_json().to_string());
         } else {
             say(&format!("{}: {}", self.paint_remark("error", AnsiColor::Red), failure.message));
+            failure.last_lines().iter().for_each(|line| say(line));
         }
     }
 

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tenon::{
-    AudioSource, Backend, CancelToken, Engine, Error, ErrorKind, Event, Input, Load, Manifest, Message, Model, Options,
-    Request, Role, Session, Stream, task,
+    AudioSource, Backend, CancelToken, Engine, Error, ErrorKind, Event, Input, Isolation, Load, Manifest, Message,
+    Model, Options, Request, Role, Session, Stream, task,
 };
 
 /// How long after its deadline a request may still run.
@@ -21,9 +21,9 @@ pub fn check(path: &Path, options: &CheckOptions, report: &mut Report) {
     let checked = TempDir::new().map_err(|error| Error::new(ErrorKind::Io, error.to_string())).and_then(|folder| {
         let engine = engine(path, folder.path(), options)?;
         report.step("load the plugin");
-        let backend = engine.backend_at(path)?;
+        let backend = backend(&engine, path, options)?;
         check_description(&engine, &backend, report);
-        check_bad_model(&engine, &backend, folder.path(), report);
+        check_bad_model(&engine, &backend, folder.path(), options, report);
         let Some(manifest) = manifest(&backend, options, report)? else { return Ok(()) };
         check_model(&engine, manifest, options, report);
         Ok(())
@@ -41,6 +41,24 @@ fn engine(path: &Path, folder: &Path, options: &CheckOptions) -> tenon::Result<E
         None => builder.standard_places(),
     };
     builder.store_dir(folder.join("store")).state_dir(folder.join("state")).build()
+}
+
+/// The backend of the plugin, described where it is to run.
+fn backend(engine: &Engine, path: &Path, options: &CheckOptions) -> tenon::Result<Backend> {
+    match engine.plugins().first().filter(|found| found.problem.is_none()) {
+        Some(found) if options.isolation == Isolation::Worker => {
+            engine.backend_for(&Manifest::new("check", "generate", &found.id, "none"), Some(options.isolation))
+        }
+        _ => engine.backend_at(path),
+    }
+}
+
+/// A load where the plugin is to run, or more isolated where a manifest says so.
+fn load(options: &CheckOptions) -> Load {
+    match options.isolation {
+        Isolation::Worker => Load::new().isolation(Isolation::Worker),
+        _ => Load::new(),
+    }
 }
 
 fn check_description(engine: &Engine, backend: &Backend, report: &mut Report) {
@@ -83,7 +101,7 @@ fn parse(backend: &Backend, task: &str, files: &str) -> Option<Manifest> {
 }
 
 /// Opens files that are no model; the backend has to say so, or not to care.
-fn check_bad_model(engine: &Engine, backend: &Backend, folder: &Path, report: &mut Report) {
+fn check_bad_model(engine: &Engine, backend: &Backend, folder: &Path, options: &CheckOptions, report: &mut Report) {
     report.step("files that are no model");
     let noise: Vec<u8> = (0..4096_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let first = backend.description().tasks.first().map(|task| task.task.clone()).unwrap_or_default();
@@ -103,10 +121,10 @@ fn check_bad_model(engine: &Engine, backend: &Backend, folder: &Path, report: &m
             }
         }
         let Some(manifest) = parse(backend, &first, &files) else { continue };
-        if let Err(error) = engine.estimate_manifest(&manifest, &Load::new()) {
+        if let Err(error) = engine.estimate_manifest(&manifest, &load(options)) {
             judge_error(&format!("an estimate of a file of {name} bytes"), &error, report);
         }
-        if let Err(error) = engine.load_manifest(manifest, Load::new()) {
+        if let Err(error) = engine.load_manifest(manifest, load(options)) {
             judge_error(&format!("a file of {name} bytes"), &error, report);
         }
     }
@@ -125,9 +143,9 @@ fn judge_error(place: &str, error: &Error, report: &mut Report) {
 }
 
 /// A backend need not estimate; what it says has to be an estimate.
-fn check_estimate(engine: &Engine, manifest: &Manifest, report: &mut Report) {
+fn check_estimate(engine: &Engine, manifest: &Manifest, options: &CheckOptions, report: &mut Report) {
     report.step("estimate a model's memory");
-    match engine.estimate_manifest(manifest, &Load::new()) {
+    match engine.estimate_manifest(manifest, &load(options)) {
         Ok(estimate) if estimate.devices.iter().any(|device| device.need.device.is_empty()) => {
             report.error("estimate", "it estimates the memory of a device without a name", "the processor is `cpu`");
         }
@@ -137,16 +155,16 @@ fn check_estimate(engine: &Engine, manifest: &Manifest, report: &mut Report) {
 }
 
 fn check_model(engine: &Engine, manifest: Manifest, options: &CheckOptions, report: &mut Report) {
-    check_estimate(engine, &manifest, report);
+    check_estimate(engine, &manifest, options, report);
     report.step("open a model");
-    let model = match engine.load_manifest(manifest.clone(), Load::new()) {
+    let model = match engine.load_manifest(manifest.clone(), load(options)) {
         Ok(model) => model,
         Err(error) => return report.error("model", error.to_string(), "the model of the manifest has to open"),
     };
     report.step("open a model, cancelled");
     let cancelled = CancelToken::new();
     cancelled.cancel();
-    match engine.load_manifest(manifest, Load::new().cancel(cancelled)) {
+    match engine.load_manifest(manifest, load(options).cancel(cancelled)) {
         Err(error) if error.kind() != ErrorKind::Cancelled => judge_error("cancelled load", &error, report),
         _ => {}
     }

@@ -14,6 +14,7 @@ mod library;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tenon::Isolation;
 
 /// What to check a plugin with.
 #[derive(Clone, Debug)]
@@ -26,11 +27,14 @@ pub struct CheckOptions {
     pub patience: Duration,
     /// Only look at the library; run none of it.
     pub without_running: bool,
+    /// Where the plugin runs: in a worker it is shut in as it is there.
+    pub isolation: Isolation,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self { manifest: None, models_dir: None, patience: Duration::from_secs(60), without_running: false }
+        let patience = Duration::from_secs(60);
+        Self { manifest: None, models_dir: None, patience, without_running: false, isolation: Isolation::Process }
     }
 }
 

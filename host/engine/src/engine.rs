@@ -11,6 +11,7 @@ use crate::offline::with_plugins_of;
 use crate::plugin::call::on_big_stack;
 use crate::plugin::face::Prepared;
 use crate::plugin::host::Call;
+use crate::plugin::load::Runner;
 use crate::plugin::sidecar::all_in;
 use crate::plugin::worker::{self, Spec, WorkerSettings, Workers};
 use crate::plugin::{Plugin, Sidecar, load};
@@ -447,6 +448,51 @@ impl Engine {
         self.backend_in(id, self.0.verify)
     }
 
+    /// The backend of a model, where that is to run: `isolation` may ask for more than its manifest does. A plugin for
+    /// workers is described by one of them, and runs no code in this process.
+    ///
+    /// # Errors
+    /// As [`Engine::backend`]; `InvalidArgument` where less isolation is asked for than by the manifest, and why no worker
+    /// can be started.
+    pub fn backend_for(&self, manifest: &Manifest, isolation: Option<Isolation>) -> Result<Backend> {
+        let isolation = isolation_of(manifest, isolation)?;
+        let stop = self.stop_signs_of(None, None);
+        let _guest = self.0.crew.guest();
+        self.within(|| self.backend_of(manifest, isolation, self.0.verify, &stop))
+    }
+
+    /// Starts a worker with the plugin of a backend, as for a model whose manifest only says `isolation = "worker"`, and
+    /// tells what shut it in. The worker ends at once.
+    ///
+    /// # Errors
+    /// As [`Engine::backend_for`].
+    pub fn try_worker(&self, id: &str) -> Result<WorkerTrial> {
+        let manifest = Manifest::new("trial", "generate", id, "none");
+        let backend = self.backend_for(&manifest, Some(Isolation::Worker))?;
+        let program = worker::program(&self.0.workers)?;
+        let (stop, began) = (self.stop_signs_of(None, None), Instant::now());
+        let _guest = self.0.crew.guest();
+        let started = self.within(|| {
+            let Runner::Worker(library) = backend.0.runner() else { return Err(cannot_leave(&backend.0)) };
+            worker::describe(&self.spec(backend.id(), library, &manifest), &stop)
+        })?;
+        let (sandbox, level) = (started.sandbox.to_string(), started.sandbox.level());
+        Ok(WorkerTrial { program, sandbox, level, time: began.elapsed() })
+    }
+
+    /// A worker that only describes its plugin.
+    fn spec(&self, name: &str, library: &Arc<File>, manifest: &Manifest) -> Spec {
+        Spec {
+            name: name.to_owned(),
+            library: Arc::clone(library),
+            files: Arc::default(),
+            caps: 0,
+            version: None,
+            options: manifest.worker.clone(),
+            workers: Arc::clone(&self.0.workers),
+        }
+    }
+
     fn backend_in(&self, id: &str, mode: VerifyMode) -> Result<Backend> {
         match self.usable(id)? {
             Found::Sidecar(_, sidecar) => {
@@ -468,17 +514,7 @@ impl Engine {
         if isolation == Isolation::Process {
             return self.backend_in(&manifest.backend, mode);
         }
-        let describe = |library: &Arc<File>, name: &str| {
-            let spec = Spec {
-                name: name.to_owned(),
-                library: Arc::clone(library),
-                files: Arc::default(),
-                caps: 0,
-                options: manifest.worker.clone(),
-                workers: Arc::clone(&self.0.workers),
-            };
-            worker::describe(&spec, stop)
-        };
+        let describe = |library: &Arc<File>, name: &str| worker::describe(&self.spec(name, library, manifest), stop);
         let (store, sandbox) = (&self.0.store, manifest.worker.sandbox);
         let plugin = match self.usable(&manifest.backend)? {
             Found::Sidecar(_, sidecar) => {
@@ -780,7 +816,7 @@ impl Engine {
             let message = format!("load options of model \"{}\": {}", manifest.name, sentences.join("; "));
             Error::new(ErrorKind::Options, message)
         })?;
-        let mut options = asked.over(&manifest.load);
+        let mut options = schema.settled(asked.over(&manifest.load));
         if schema.field("threads").is_some() && options.get("threads").is_none_or(serde_json::Value::is_null) {
             options.set("threads", self.0.threads);
         }
@@ -1138,6 +1174,19 @@ impl VerifyReport {
     }
 }
 
+/// What [`Engine::try_worker`] saw.
+#[derive(Clone, Debug)]
+pub struct WorkerTrial {
+    /// The program that was started.
+    pub program: PathBuf,
+    /// What shut the worker in, in a word: `full`, `partial` or `none`.
+    pub level: &'static str,
+    /// The same with what it is made of, and with what is missing and why.
+    pub sandbox: String,
+    /// How long the worker took to start and to describe the plugin.
+    pub time: Duration,
+}
+
 /// The backend of a loaded plugin.
 #[derive(Clone, Debug)]
 pub struct Backend(Arc<Plugin>);
@@ -1176,6 +1225,11 @@ impl Backend {
     /// `CAP_*` flags of the plugin contract.
     pub fn caps(&self) -> u32 {
         self.0.caps()
+    }
+
+    /// Where it runs.
+    pub fn isolation(&self) -> Isolation {
+        self.0.isolation()
     }
 
     /// What it is and can do.

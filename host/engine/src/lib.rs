@@ -48,7 +48,9 @@ mod wakeup;
 
 pub use answer::{Answer, AudioDamage, Event, FileProvenance, Provenance, Timings};
 pub use cancel::CancelToken;
-pub use engine::{Backend, Engine, EngineBuilder, FileReport, ModelEntry, PluginEntry, VerifyReport, x86_level};
+pub use engine::{
+    Backend, Engine, EngineBuilder, FileReport, ModelEntry, PluginEntry, VerifyReport, WorkerTrial, x86_level,
+};
 pub use error::{EXIT_SOME_FAILED, Error, ErrorKind, Result};
 pub use feed::LiveInput;
 pub use memory::{DeviceFit, Estimate, Memory, MemoryCheck, estimate_of_manifest};

@@ -4,11 +4,12 @@
 //! engine that is calling it; those that no call explains go to every engine that has a dispatch of its own.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use tracing::dispatcher::{get_default, with_default};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::NoSubscriber;
-use tracing::{Dispatch, Level};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// The target of what plugins say.
 pub(crate) const PLUGIN: &str = "tenon::plugin";
@@ -30,6 +31,7 @@ impl Log {
     pub(crate) fn new(dispatch: Option<Dispatch>) -> Self {
         let dispatch = dispatch.map(Arc::new);
         if let Some(dispatch) = &dispatch {
+            never_alone();
             let mut sinks = sinks();
             sinks.retain(|sink| sink.strong_count() > 0);
             sinks.push(Arc::downgrade(dispatch));
@@ -50,6 +52,41 @@ impl Log {
             None => body(),
         }
     }
+}
+
+/// Makes sure that there is a second dispatch. While there is only one, `tracing` asks the thread that first passes a
+/// line whether anybody wants it, for ever, and not the dispatch: an engine without a dispatch would silence lines of
+/// the one that has it.
+fn never_alone() {
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(Deaf));
+}
+
+/// Wants nothing.
+struct Deaf;
+
+impl Subscriber for Deaf {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 /// Puts back the log that a thread had before.

@@ -222,7 +222,7 @@ fn layered(
             base.set(option, value.clone());
         });
     }
-    let options = asked.over(&base);
+    let options = schema.settled(asked.over(&base));
     check_threads(&options)?;
     Ok((name, options))
 }

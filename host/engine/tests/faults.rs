@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use tenon::{AudioSource, Error, ErrorKind, Load, Model, Options, Request, Session};
-use tenon_testkit::{Home, example};
+use tenon_testkit::{Home, example, in_workers, worker};
 
 fn options(json: &str) -> Options {
     Options::from_json(json).unwrap()
@@ -143,7 +143,9 @@ fn a_thread_that_was_left_behind_counts_until_it_has_ended_after_all() {
     let error = session.run(&hang.deadline(Duration::from_millis(200))).unwrap_err();
     assert_eq!(error.detail("lost"), Some("true"));
     let error = engine.shutdown_within(Duration::from_millis(10)).unwrap_err();
-    assert_eq!((error.kind(), error.detail("threads")), (ErrorKind::Timeout, Some("1")));
+    // With a worker, there is also the thread that reads from it.
+    let threads = if in_workers() { "2" } else { "1" };
+    assert_eq!((error.kind(), error.detail("threads")), (ErrorKind::Timeout, Some(threads)));
     engine.shutdown_within(Duration::from_secs(60)).unwrap();
 }
 
@@ -200,6 +202,13 @@ fn what_ends_the_process_ends_it_and_is_on_the_list_of_what_needs_a_worker() {
         let options = format!(r#"{{"fault": "{fault}"}}"#);
         let mut command = std::process::Command::new(example("ask"));
         command.arg(home.path()).args(["faulty", "generate", "text", "{}", &options]);
+        if in_workers() {
+            let output = command.env("TENON_WORKER", worker()).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(output.status.code(), Some(i32::from(ErrorKind::WorkerDied.exit_code())), "{fault}: {output:?}");
+            assert!(said.starts_with("worker-died: the worker of backend \"faulty\" "), "{fault}: {said}");
+            continue;
+        }
         let output = command.output().unwrap();
         assert!(!output.status.success(), "{fault}");
         assert!(output.stdout.is_empty(), "{fault}: {output:?}");

@@ -157,6 +157,12 @@ fn a_request_lies_over_its_preset_and_the_preset_over_the_defaults() {
 }
 
 #[test]
+fn a_whole_number_may_be_written_as_a_fraction() {
+    let request = Request::generate("a b c d").options(options(r#"{"max_tokens": 2.0}"#));
+    assert_eq!(Home::with_echo().session("echo").run(&request).unwrap().text, "a b ");
+}
+
+#[test]
 fn options_that_do_not_fit_are_refused_all_at_once_with_the_nearest_name() {
     let error = refused(Request::generate("x").options(options(r#"{"max_token": 3, "temperature": 9}"#)));
     assert_eq!(error.kind(), ErrorKind::Options);

@@ -117,6 +117,16 @@ impl Schema {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// A document that passed [`Schema::check`], as a backend reads it: a whole number that was written `5.0` is `5`.
+    pub fn settled(&self, mut options: Options) -> Options {
+        for field in self.fields.iter().filter(|field| matches!(field.kind, Kind::Integer { .. })) {
+            if let Some(number) = options.get(&field.name).and_then(as_i64) {
+                options.set(&*field.name, number);
+            }
+        }
+        options
+    }
+
     /// Reads the value of an option from text, as it stands on a command line: `5`, `true`, `en`, `["a"]`.
     pub fn parse(&self, name: &str, text: &str) -> Result<Value, Problem> {
         let field = self.known(name)?;
@@ -384,6 +394,17 @@ mod tests {
     fn zero_can_be_asked_for() {
         let schema = schema::<GenerateOptions>();
         assert!(problems(&schema, json!({"temperature": 0, "top_k": 0, "seed": 0})).is_empty());
+    }
+
+    #[test]
+    fn a_whole_number_written_as_a_fraction_is_read_by_the_struct_once_it_is_settled() {
+        let schema = schema::<GenerateOptions>();
+        let asked = Options::from_json(r#"{"seed": 7.0, "temperature": 1.0, "max_tokens": null}"#).unwrap();
+        assert!(schema.check(&asked).is_ok());
+        assert!(serde_json::from_str::<GenerateOptions>(&asked.to_json()).is_err());
+        let settled = schema.settled(asked).to_json();
+        assert_eq!(settled, r#"{"seed":7,"temperature":1.0,"max_tokens":null}"#);
+        assert_eq!(serde_json::from_str::<GenerateOptions>(&settled).unwrap().seed, Some(7));
     }
 
     #[test]

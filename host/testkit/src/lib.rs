@@ -22,7 +22,7 @@ use tenon::{Digest, Engine, EngineBuilder, Load, Model, Session};
 pub use lines::Lines;
 pub use server::Server;
 pub use tools::{installed, skip};
-pub use worker::{worker, workers};
+pub use worker::{in_workers, worker, workers};
 
 /// A plugin that was built and is not sealed yet.
 #[derive(Clone, Debug)]
@@ -78,11 +78,9 @@ pub fn soname() -> String {
 
 fn cargo_plugin(id: &str) -> Built {
     static LIBRARIES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
-    let libraries =
-        LIBRARIES.get_or_init(|| libraries(
-            &["tenon-echo", "tenon-faulty", "tenon-prober"],
-            &["tenon_echo", "tenon_faulty", "tenon_prober"],
-        ));
+    let libraries = LIBRARIES.get_or_init(|| {
+        libraries(&["tenon-echo", "tenon-faulty", "tenon-prober"], &["tenon_echo", "tenon_faulty", "tenon_prober"])
+    });
     let library = libraries[&format!("tenon_{id}")].clone();
     Built { library, template: workspace().join(format!("plugins/{id}/{id}.plugin.toml")) }
 }
@@ -224,7 +222,7 @@ impl Home {
     /// runs in workers, unless `more` says where it does.
     pub fn add_manifest(&self, name: &str, task: &str, backend: &str, more: &str) -> PathBuf {
         let path = self.path().join("manifests").join(format!("{name}.toml"));
-        let here = worker::is_in_workers() && !more.contains("isolation");
+        let here = in_workers() && !more.contains("isolation");
         let isolation = if here { "isolation = \"worker\"\n" } else { "" };
         let text = format!(
             "name = \"{name}\"\ntask = \"{task}\"\nbackend = \"{backend}\"\nlicense = \"MIT\"\n{isolation}{more}\n"
@@ -243,7 +241,7 @@ impl Home {
     /// Where an engine finds all of it.
     pub fn builder(&self) -> EngineBuilder {
         let builder = Engine::builder();
-        let builder = if worker::is_in_workers() { builder.worker(workers()) } else { builder };
+        let builder = if in_workers() { builder.worker(workers()) } else { builder };
         builder
             .manifest_dir(self.path().join("manifests"))
             .plugin_dir(self.path().join("plugins"))

@@ -29,8 +29,8 @@ pub fn workers() -> WorkerSettings {
     WorkerSettings::new().program(worker())
 }
 
-/// Whether the models of this test program run in workers.
-pub(crate) fn is_in_workers() -> bool {
+/// Whether the models of this test program run in workers: where its name begins with `in_worker`.
+pub fn in_workers() -> bool {
     static IS: OnceLock<bool> = OnceLock::new();
     *IS.get_or_init(|| {
         let program = std::env::current_exe().expect("the test's own path");
@@ -45,6 +45,6 @@ fn built() -> PathBuf {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "building the worker: {}\n{text}", String::from_utf8_lossy(&output.stderr));
     let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let programs = messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
-    programs.last().expect("tenon-worker is a program")
+    let mut programs = messages.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)));
+    programs.next_back().expect("tenon-worker is a program")
 }

@@ -5,8 +5,8 @@ use crate::{Error, Message, Order, Reply, Result, limits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, SocketType, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, Shutdown, recvmsg, sendmsg,
 };
 use std::collections::VecDeque;
 use std::fs::File;
@@ -321,7 +321,7 @@ fn wait(socket: BorrowedFd<'_>, what: PollFlags, deadline: Option<Instant>) -> R
 
 #[cfg(not(target_vendor = "apple"))]
 fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::net::SocketFlags;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
     Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 

@@ -18,6 +18,7 @@ pub enum Samples {
 }
 
 const INLINE: u8 = 0;
+#[cfg(target_os = "linux")]
 const MAPPED: u8 = 1;
 
 impl Samples {

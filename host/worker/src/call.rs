@@ -58,18 +58,20 @@ impl Ongoing {
         })
     }
 
-    /// The call as the plugin gets it. `live`: the rate of the audio that it may pull.
-    pub fn enter(self: &Arc<Self>, options: Options, live: Option<u32>) -> Call {
+    /// The call as the plugin gets it when it may emit nothing.
+    pub fn enter(self: &Arc<Self>, options: Options) -> Call {
         let stop = StopSigns {
             tokens: vec![self.cancel.clone()],
             shutdown: Some(self.shutdown.clone()),
             deadline: self.deadline,
         };
         let teller = Arc::clone(self);
-        let call = Call::new(stop)
-            .with_options(options)
-            .with_sink(Box::new(Emitted(Arc::clone(self))))
-            .with_progress(Box::new(move |fraction| teller.progress(fraction)));
+        Call::new(stop).with_options(options).with_progress(Box::new(move |fraction| teller.progress(fraction)))
+    }
+
+    /// The call as the plugin gets it when it may emit. `live`: the rate of the audio that it may pull.
+    pub fn enter_emitting(self: &Arc<Self>, options: Options, live: Option<u32>) -> Call {
+        let call = self.enter(options).with_sink(Box::new(Emitted(Arc::clone(self))));
         match live {
             Some(rate) => call.with_feed(Box::new(Live(Arc::clone(self))), rate),
             None => call,
@@ -152,9 +154,9 @@ impl Sink for Emitted {
     fn take(&mut self, output: Output) -> Result<(), Error> {
         let call = &self.0;
         call.wait(|flow| (flow.credit > 0).then(|| flow.credit -= 1))?;
-        try_send(&call.replies, &Reply::Output { call: call.id, output }).inspect_err(|_| call.credit(1)).map_err(
-            |too_large| Error::new(ErrorKind::Plugin, format!("the backend emitted {too_large}")),
-        )
+        try_send(&call.replies, &Reply::Output { call: call.id, output })
+            .inspect_err(|_| call.credit(1))
+            .map_err(|too_large| Error::new(ErrorKind::Plugin, format!("the backend emitted {too_large}")))
     }
 }
 

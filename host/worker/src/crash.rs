@@ -6,7 +6,7 @@
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// Signals that end a process which did something wrong.
 const SIGNALS: [c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP];
@@ -15,6 +15,9 @@ const SIGNALS: [c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SI
 static SOCKET: AtomicI32 = AtomicI32::new(-1);
 /// How much must be left under the memory limit for it not to be the reason of a crash; 0 without a limit.
 static ROOM: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread crashed: the signal ends the process, and nothing else may do that before.
+static CRASHED: AtomicBool = AtomicBool::new(false);
 
 /// Sees to it that crashes are told, and that a ^C in the engine's terminal, and the end of that terminal, are for the
 /// engine to decide on. Threads of Rust have stacks of their own for signals; on others a crash for want of stack just
@@ -42,8 +45,12 @@ pub fn limited(limit: u64) {
     ROOM.store(room as usize, Ordering::Relaxed);
 }
 
-/// Ends the process at once: no destructors, which a plugin may have brought.
+/// Ends the process at once: no destructors, which a plugin may have brought. While the process crashes this just
+/// waits, for the crash closes the connection, which other threads take for the end.
 pub fn exit(code: c_int) -> ! {
+    while CRASHED.load(Ordering::Acquire) {
+        std::thread::park();
+    }
     // SAFETY: always safe to call.
     unsafe { libc::_exit(code) }
 }
@@ -59,15 +66,16 @@ fn dispose(signal: c_int, handler: libc::sighandler_t, flags: c_int) {
 
 /// Everything in here may be done in a signal handler: system calls and arithmetic.
 extern "C" fn crashed(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    CRASHED.store(true, Ordering::Release);
     if is_out_of_memory() {
         Line::new().text(b"tenon-worker: crash memory-limit\n").write();
     }
-    let line = Line::new().text(b"tenon-worker: crash signal=").number(signal.unsigned_abs() as usize, 10);
-    let line = match signal {
-        libc::SIGABRT => line,
+    let mut line = Line::new();
+    line.text(b"tenon-worker: crash signal=").number(signal.unsigned_abs() as usize, 10);
+    if signal != libc::SIGABRT {
         // SAFETY: the system passes what is known of the signal, which for these has an address.
-        _ => line.text(b" address=0x").number(unsafe { (*info).si_addr() }.addr(), 16),
-    };
+        line.text(b" address=0x").number(unsafe { (*info).si_addr() }.addr(), 16);
+    }
     line.text(b"\n").write();
     // SAFETY: system calls on numbers.
     unsafe {
@@ -96,7 +104,7 @@ impl Line {
         Self { bytes: [0; 96], length: 0 }
     }
 
-    fn text(mut self, text: &[u8]) -> Self {
+    fn text(&mut self, text: &[u8]) -> &mut Self {
         for byte in text {
             if let Some(place) = self.bytes.get_mut(self.length) {
                 *place = *byte;
@@ -106,9 +114,17 @@ impl Line {
         self
     }
 
-    fn number(self, number: usize, base: usize) -> Self {
-        let line = if number >= base { self.number(number / base, base) } else { self };
-        line.text(&[b"0123456789abcdef"[number % base]])
+    /// No recursion: there is little stack for signals.
+    fn number(&mut self, number: usize, base: usize) -> &mut Self {
+        let mut power = 1;
+        while number / power >= base {
+            power *= base;
+        }
+        while power > 0 {
+            self.text(&[b"0123456789abcdef"[number / power % base]]);
+            power /= base;
+        }
+        self
     }
 
     fn write(&self) {
@@ -127,7 +143,11 @@ mod tests {
 
     #[test]
     fn a_line_holds_numbers_and_is_cut_where_it_is_full() {
-        assert_eq!(text(&Line::new().number(0, 10).text(b" ").number(4096, 16).text(b" ").number(170, 10)), "0 1000 170");
-        assert_eq!(text(&Line::new().text(&[b'x'; 200])).len(), 96);
+        assert_eq!(
+            text(Line::new().number(0, 10).text(b" ").number(4096, 16).text(b" ").number(170, 10)),
+            "0 1000 170"
+        );
+        assert_eq!(text(Line::new().number(usize::MAX, 16)), "f".repeat(size_of::<usize>() * 2));
+        assert_eq!(text(Line::new().text(&[b'x'; 200])).len(), 96);
     }
 }

@@ -7,7 +7,7 @@ use crate::call::{Answer, Ongoing};
 use crate::crash;
 use crate::start::NO_SYSTEM;
 use rustix::process::{Resource, getrlimit};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -62,8 +62,8 @@ struct State {
     model: Option<Arc<Model>>,
     /// The model was opened, or is being opened.
     model_asked: bool,
-    /// What the main thread shall do next; `None` while it is busy, too.
-    next: Option<Job>,
+    /// What the main thread shall do next.
+    queue: VecDeque<Job>,
     /// It waits for a job, or will once it has said that its call is over.
     main_is_free: bool,
     /// Jobs that are not done.
@@ -100,10 +100,11 @@ impl Desk {
         Arc::new(Self { replies, level, backend: OnceLock::new(), files, state, changed: Condvar::new() })
     }
 
-    /// The plugin is there: orders may come that need it.
+    /// The plugin is there, and the main thread is about to [`work`](Self::work): orders may come that need both.
     pub fn open(&self, backend: Arc<Backend>) {
         // The main thread does this once.
         _ = self.backend.set(backend);
+        self.state().main_is_free = main_fits();
     }
 
     /// Reads orders until the connection ends, and the process with it.
@@ -122,15 +123,13 @@ impl Desk {
     ///
     /// The first call is on this thread: the C library gives it memory faster than others.
     pub fn work(self: &Arc<Self>) -> ! {
-        // Where this thread has less stack than plugins may count on, calls run on others.
-        let fits = getrlimit(Resource::Stack).current.is_none_or(|bytes| bytes >= STACK as u64);
         let mut state = self.state();
         loop {
-            state.main_is_free = fits && state.next.is_none();
-            if let Some(job) = state.next.take() {
+            if let Some(job) = state.queue.pop_front() {
                 drop(state);
                 self.run(job, true);
                 state = self.state();
+                state.main_is_free = main_fits() && state.queue.is_empty();
             } else if state.quits && state.jobs == 0 {
                 drop(state);
                 self.quit();
@@ -271,17 +270,30 @@ impl Desk {
         let mut state = self.state();
         state.jobs += 1;
         if std::mem::take(&mut state.main_is_free) {
-            state.next = Some(job);
-            drop(state);
-            return self.changed.notify_all();
+            return self.queue(state, job);
         }
         drop(state);
         let desk = Arc::clone(self);
+        // Comes back when there is no thread for it.
+        let job = Arc::new(Mutex::new(Some(job)));
+        let theirs = Arc::clone(&job);
+        let body = move || take(&theirs).into_iter().for_each(|job| desk.run(job, false));
         let thread = std::thread::Builder::new().name("tenon-call".to_owned()).stack_size(STACK);
-        if let Err(error) = thread.spawn(move || desk.run(job, false)) {
-            eprintln!("tenon-worker: cannot start a thread for a call: {error}");
-            crash::exit(NO_SYSTEM);
+        let Err(error) = thread.spawn(body) else { return };
+        match take(&job) {
+            // For want of memory, or of threads: it waits for the one that there is.
+            Some(job) if main_fits() => self.queue(self.state(), job),
+            _ => {
+                eprintln!("tenon-worker: cannot start a thread for a call: {error}");
+                crash::exit(NO_SYSTEM)
+            }
         }
+    }
+
+    fn queue(&self, mut state: MutexGuard<'_, State>, job: Job) {
+        state.queue.push_back(job);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Does a job, on this thread, which is the `main` one or another.
@@ -309,17 +321,21 @@ impl Desk {
 
     fn run_call(self: &Arc<Self>, call: &Arc<Ongoing>, work: Work) -> Result<(), Error> {
         match work {
-            Work::Estimate(options) => self.backend().estimate(&self.files_at(), call.enter(options, None)),
-            Work::OpenModel(options) => Model::open(self.backend(), &self.files_at(), call.enter(options, None))
+            Work::Estimate(options) => self.backend().estimate(&self.files_at(), call.enter_emitting(options, None)),
+            Work::OpenModel(options) => Model::open(self.backend(), &self.files_at(), call.enter(options))
                 .map(|model| self.state().model = Some(model)),
             Work::OpenSession(session, options) => self.make_session(call, session, options),
             Work::Reset(session, mut open) => {
-                let result = open.reset(call.enter(Options::new(), None));
+                let result = open.reset(call.enter(Options::new()));
                 self.check_in(session, open);
                 result
             }
             Work::Run(run, options, mut open) => {
-                let result = open.run(&run.task, &run.items.iter().map(item).collect::<Vec<_>>(), call.enter(options, run.live_rate));
+                let result = open.run(
+                    &run.task,
+                    &run.items.iter().map(item).collect::<Vec<_>>(),
+                    call.enter_emitting(options, run.live_rate),
+                );
                 self.check_in(run.session, open);
                 result
             }
@@ -329,7 +345,7 @@ impl Desk {
     fn make_session(self: &Arc<Self>, call: &Arc<Ongoing>, session: u32, options: Options) -> Result<(), Error> {
         let model = self.state().model.clone();
         let Some(model) = model else { broken("a session before the model is open") };
-        let opened = Session::open(&model, call.enter(options, None));
+        let opened = Session::open(&model, call.enter(options));
         match opened {
             Ok(open) => {
                 self.check_in(session, open);
@@ -356,6 +372,15 @@ fn file_at(entry: &FileEntry) -> FileAt<'_> {
     let FileEntry { role, size, sha256, file, .. } = entry;
     let fd = file.as_raw_fd();
     FileAt { role, path: format!("{folder}/{fd}"), size: *size, sha256: *sha256, fd }
+}
+
+/// Whether the main thread has as much stack as plugins may count on. Where not, calls run on others.
+fn main_fits() -> bool {
+    getrlimit(Resource::Stack).current.is_none_or(|bytes| bytes >= STACK as u64)
+}
+
+fn take(job: &Mutex<Option<Job>>) -> Option<Job> {
+    job.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn document(options: &str) -> Options {

@@ -6,13 +6,14 @@ use crate::log::Lines;
 use crate::{crash, sandbox};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketType;
+use std::fs::File;
 use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use tenon::inside::Backend;
 use tenon::{Error, ErrorKind};
-use tenon_wire::{Hello, Link, Order, PROTOCOL, Received, Receiver, Reply, Sender, Start, Started, VERSION};
+use tenon_wire::{Hello, Library, Link, Order, PROTOCOL, Received, Receiver, Reply, Sender, Start, Started, VERSION};
 
 /// Exit code: this machine lacks something that every worker needs.
 pub const NO_SYSTEM: i32 = 71;
@@ -35,30 +36,18 @@ pub fn serve(socket: OwnedFd) -> ! {
     let (replies, mut orders) = Link::<Reply, Order>::from(socket).split();
     let replies = Arc::new(replies);
     send(&replies, &Reply::Hello(Hello { protocol: PROTOCOL, version: VERSION.to_owned(), pid: std::process::id() }));
-    let start = first(&mut orders);
+    let mut start = first(&mut orders);
+    reopen(&mut start.plugin.file);
+    start.files.iter_mut().for_each(|entry| reopen(&mut entry.file));
     let mut shut = match shut_in(&start, number) {
         Ok(shut) => shut,
-        Err(sentence) => {
-            let error = Error::new(ErrorKind::Unsupported, sentence);
-            refuse(&replies, error);
-        }
+        Err(sentence) => refuse(&replies, Error::new(ErrorKind::Unsupported, sentence)),
     };
-    let level = Arc::new(AtomicU8::new(start.log_level));
-    let lines = tracing::Dispatch::new(Lines::new(Arc::clone(&replies), Arc::clone(&level)));
-    // Nobody else has set one.
-    _ = tracing::dispatcher::set_global_default(lines);
-    let Start { plugin, files, sandbox, .. } = *start;
-    let desk = Desk::new(Arc::clone(&replies), level, files);
-    let reader = Arc::clone(&desk);
-    let reading = std::thread::Builder::new().name("tenon-orders".to_owned()).spawn(move || reader.read(orders));
-    if let Err(error) = reading {
-        eprintln!("tenon-worker: cannot start a thread: {error}");
-        crash::exit(NO_SYSTEM);
-    }
-    let opened = Backend::open(plugin.file, &plugin.name).and_then(|backend| {
-        let description = backend.describe()?;
+    let desk = Desk::new(Arc::clone(&replies), log_to(&replies, start.log_level), start.files);
+    read_orders(&desk, orders);
+    let opened = open(start.plugin).and_then(|(backend, description)| {
         let no_code = |sentence| Error::new(ErrorKind::Unsupported, sentence);
-        shut.refuse_new_code(sandbox).map_err(no_code)?;
+        shut.refuse_new_code(start.sandbox).map_err(no_code)?;
         Ok((backend, description))
     });
     match opened {
@@ -68,10 +57,32 @@ pub fn serve(socket: OwnedFd) -> ! {
             send(&replies, &Reply::Started(Box::new(started)));
             desk.work()
         }
-        Err(error) => {
-            refuse(&replies, error)
-        }
+        Err(error) => refuse(&replies, error),
     }
+}
+
+/// Has the log go to the engine, from this level on; gives the level, which may be changed.
+fn log_to(replies: &Arc<Sender<Reply>>, level: u8) -> Arc<AtomicU8> {
+    let level = Arc::new(AtomicU8::new(level));
+    let lines = tracing::Dispatch::new(Lines::new(Arc::clone(replies), Arc::clone(&level)));
+    // Nobody else has set one.
+    _ = tracing::dispatcher::set_global_default(lines);
+    level
+}
+
+fn read_orders(desk: &Arc<Desk>, orders: Receiver<Order>) {
+    let reader = Arc::clone(desk);
+    let thread = std::thread::Builder::new().name("tenon-orders".to_owned());
+    if let Err(error) = thread.spawn(move || reader.read(orders)) {
+        eprintln!("tenon-worker: cannot start a thread: {error}");
+        crash::exit(NO_SYSTEM);
+    }
+}
+
+fn open(plugin: Library) -> Result<(Arc<Backend>, String), Error> {
+    let backend = Backend::open(plugin.file, &plugin.name)?;
+    let description = backend.describe()?;
+    Ok((backend, description))
 }
 
 fn refuse(replies: &Sender<Reply>, error: Error) -> ! {
@@ -86,6 +97,17 @@ fn first(orders: &mut Receiver<Order>) -> Box<Start> {
         Ok(Received::Closed | Received::Timeout) => crash::exit(0),
         Err(error) => broken(&error.to_string()),
     }
+}
+
+/// Opens a file anew, for reading: what came shares its position with the engine and with other workers. Where the user
+/// may no longer open it, what came has to do.
+fn reopen(file: &mut File) {
+    #[cfg(target_os = "linux")]
+    if let Ok(own) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        *file = own;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 fn shut_in(start: &Start, socket: i32) -> Result<sandbox::Shut, String> {

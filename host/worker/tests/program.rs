@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Ended, Worker, run, start};
+use std::io::Seek;
 use std::process::Command;
 use std::time::Duration;
 use tenon_abi::status;
-use tenon_testkit::{Built, echo, faulty};
+use tenon_testkit::{Built, echo, faulty, prober};
 use tenon_wire::{Order, Output, Reply, Sandbox};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tenon-worker");
@@ -204,15 +205,16 @@ fn a_crash_at_the_memory_limit_says_so() {
 #[test]
 fn errors_cross_with_their_kinds_and_words() {
     let mut worker = Worker::ready(&faulty().library);
-    let (_, outcome) = worker.generate("x", &fault("panic"));
-    assert_eq!(outcome.status, status::E_PANIC);
-    assert!(outcome.message.is_some_and(|message| message.contains("the run was asked to panic")));
     let (_, outcome) = worker.generate("x", &fault("unknown-status"));
     assert_eq!(outcome.status, status::E_PLUGIN);
     assert!(outcome.message.is_some_and(|message| message.contains("unknown status 4711")));
     let (_, outcome) = worker.generate("x", &fault("endless-text"));
     assert_eq!(outcome.status, status::E_PLUGIN);
     assert_eq!(worker.generate("x", "{}").0, "all is well");
+    // Last, for the session is of no use after it.
+    let (_, outcome) = worker.generate("x", &fault("panic"));
+    assert_eq!(outcome.status, status::E_PANIC);
+    assert!(outcome.message.is_some_and(|message| message.contains("the run was asked to panic")));
 }
 
 #[test]
@@ -237,6 +239,23 @@ fn a_library_that_is_no_plugin_is_refused_with_the_reason() {
     assert_eq!(outcome.status, status::E_PLUGIN);
     assert!(outcome.message.is_some_and(|message| message.contains("libnothing")));
     assert_eq!(worker.ended().code(), 0);
+}
+
+#[test]
+fn lines_of_the_log_come_before_the_end_of_their_call_when_they_are_wanted() {
+    let mut worker = Worker::ready(&prober().library);
+    let mut lines = |level: u8| {
+        worker.send(Order::LogLevel { level });
+        worker.send(run(3, "generate", "", r#"{"at_load": true}"#));
+        let (replies, outcome) = worker.until_done(3);
+        assert_eq!(outcome.status, status::OK);
+        let lines = replies.into_iter().filter(|reply| matches!(reply, Reply::Log { .. }));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(lines(3), []);
+    let line = |message: &str| Reply::Log { level: 4, backend: "prober".to_owned(), message: message.to_owned() };
+    assert_eq!(lines(4), [line("tries None")]);
+    assert_eq!(lines(0), []);
 }
 
 #[test]
@@ -278,11 +297,33 @@ fn a_pull_that_nobody_answers_ends_when_the_call_is_cancelled() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn the_files_that_it_reads_have_positions_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.bin");
+    std::fs::write(&path, "0123456789").unwrap();
+    let mut order = start(&echo().library);
+    // Without the sandbox others may look.
+    order.sandbox = Sandbox::Off;
+    order.files.push(common::model_file(&path));
+    let mut mine = order.files[0].file.try_clone().unwrap();
+    mine.seek(std::io::SeekFrom::Start(7)).unwrap();
+    let worker = Worker::spawn().start(order);
+    let of_worker = std::path::PathBuf::from(format!("/proc/{}", worker.child.id()));
+    let number = std::fs::read_dir(of_worker.join("fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .find(|entry| std::fs::read_link(entry.path()).unwrap().ends_with("model.bin"))
+        .unwrap()
+        .file_name();
+    let known = std::fs::read_to_string(of_worker.join("fdinfo").join(number)).unwrap();
+    assert!(known.starts_with("pos:\t0\n"), "{known}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn it_keeps_no_descriptor_that_it_was_not_given() {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-    let left_open = std::fs::File::open("/etc/hostname").or_else(|_| std::fs::File::open("/etc/passwd")).unwrap();
-    // SAFETY: duplicates an open descriptor, without the flag that would close it in children.
-    let left_open = unsafe { OwnedFd::from_raw_fd(libc::fcntl(left_open.as_raw_fd(), libc::F_DUPFD, 100)) };
+    // Children get this one: it has no flag that says otherwise.
+    let left_open = rustix::io::dup(std::fs::File::open("/proc/self/exe").unwrap()).unwrap();
     let mut order = start(&echo().library);
     // Without the sandbox others may look.
     order.sandbox = Sandbox::Off;

@@ -93,8 +93,10 @@ impl Model for Fault {
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        if self.0 == Some(ModelFault::ClosePanic) {
-            panic!("closing was asked to panic");
+        match self.0 {
+            Some(ModelFault::ClosePanic) => panic!("closing was asked to panic"),
+            Some(ModelFault::CloseHang) => hang(Some(60.0)),
+            _ => {}
         }
     }
 }
@@ -102,8 +104,10 @@ impl Drop for Fault {
 impl Drop for Open {
     fn drop(&mut self) {
         // The session's copy must not do what the model's is asked to do.
-        if self.0.0.take() == Some(ModelFault::SessionClosePanic) {
-            panic!("closing a session was asked to panic");
+        match self.0.0.take() {
+            Some(ModelFault::SessionClosePanic) => panic!("closing a session was asked to panic"),
+            Some(ModelFault::SessionCloseHang) => hang(Some(60.0)),
+            _ => {}
         }
     }
 }
@@ -114,7 +118,11 @@ impl Session for Open {
         match asked.fault {
             Some(RunFault::Panic) => panic!("the run was asked to panic"),
             Some(RunFault::PanicTwice) => std::panic::panic_any(Bomb),
-            Some(RunFault::Hang) => hang(asked.seconds),
+            Some(RunFault::Hang) => {
+                // Who waits for it to hang hears when it does.
+                call.progress(0.5);
+                hang(asked.seconds);
+            }
             _ => {}
         }
         match task {

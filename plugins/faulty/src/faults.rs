@@ -73,6 +73,8 @@ pub enum ModelFault {
     OpenHang,
     /// Closing panics.
     ClosePanic,
+    /// Closing takes a minute.
+    CloseHang,
     /// Opening a session panics.
     SessionOpenPanic,
     /// Opening a session returns success and no session.
@@ -83,6 +85,8 @@ pub enum ModelFault {
     ResetError,
     /// Closing a session panics.
     SessionClosePanic,
+    /// Closing a session takes a minute.
+    SessionCloseHang,
 }
 
 /// What goes wrong with a request: the request option `fault`.

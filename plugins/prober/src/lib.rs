@@ -13,6 +13,8 @@ use probes::Probe;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tenon_plugin::{Backend, Call, Error, Input, Model, ModelFile, Result, Session};
 use tenon_tasks::{Description, FileRole, FinishReason, TaskDescription, schema_of, task};
 
@@ -24,6 +26,21 @@ struct RunOptions {
     probe: Option<Probe>,
     /// Say what came of the attempts at loading instead, one in each line.
     at_load: bool,
+    /// Stay a moment, and say whether another request was there meanwhile, which this backend does not allow.
+    stay: bool,
+}
+
+/// Requests that are in the backend.
+static PRESENT: AtomicUsize = AtomicUsize::new(0);
+/// How long a request stays that was told to.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// Whether this was the only request for a moment.
+fn stay() -> &'static str {
+    let others = PRESENT.fetch_add(1, Ordering::SeqCst);
+    std::thread::sleep(MOMENT);
+    let with_this = PRESENT.fetch_sub(1, Ordering::SeqCst);
+    if others == 0 && with_this == 1 { "alone" } else { "not alone" }
 }
 
 /// The load options: none.
@@ -42,7 +59,8 @@ struct Opened {
 
 impl Backend for Prober {
     const ID: &'static str = "prober";
-    const CAPS: u32 = tenon_plugin::CAP_CONCURRENT_SESSIONS;
+    // No flags: one session at a time, which `stay` looks after.
+    const CAPS: u32 = 0;
     type Model = Opened;
 
     fn start() -> Result<Self> {
@@ -88,8 +106,10 @@ struct Attempts(Arc<Opened>);
 impl Session for Attempts {
     fn run(&mut self, call: &Call, _task: &str, input: Input<'_>, options: &str) -> Result<()> {
         let asked: RunOptions = tenon_plugin::options(options)?;
+        tenon_plugin::log::debug(format_args!("tries {:?}", asked.probe));
         let answer = match asked.probe {
             _ if asked.at_load => probes::at_load(),
+            _ if asked.stay => stay().to_owned(),
             Some(Probe::ReadModel) => self.0.read.clone(),
             Some(probe) => probes::attempt(probe, input.text()?, self.0.file),
             None => return Err(Error::options("name a `probe`")),

@@ -340,8 +340,10 @@ mod linux {
                 // SAFETY: path and arguments are NUL-terminated.
                 status(unsafe { libc::execv(path.as_ptr(), arguments.as_ptr()) }.into())
             }
-            // SAFETY: takes numbers; the other process goes on.
-            Probe::Ptrace => status(unsafe { libc::ptrace(libc::PTRACE_SEIZE, other, null_mut::<u8>(), null_mut::<u8>()) }),
+            Probe::Ptrace => {
+                // SAFETY: takes numbers; the other process goes on.
+                status(unsafe { libc::ptrace(libc::PTRACE_SEIZE, other, null_mut::<u8>(), null_mut::<u8>()) })
+            }
             // SAFETY: takes numbers.
             Probe::Kill => status(unsafe { libc::kill(other, 0) }.into()),
             Probe::Tgkill => call(libc::SYS_tgkill, [other.into(), other.into(), 0, 0]),

@@ -25,6 +25,7 @@ from ._errors import (
     OptionsError,
     TenonError,
     UnsupportedError,
+    WorkerDiedError,
 )
 from ._estimate import DeviceEstimate, Estimate
 from ._request import Message, Request
@@ -85,5 +86,6 @@ __all__ = [
     "UnsupportedError",
     "Usage",
     "Word",
+    "WorkerDiedError",
     "__version__",
 ]

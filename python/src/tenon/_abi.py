@@ -62,6 +62,7 @@ TENON_LOG_DEBUG = 4
 TENON_LOG_TRACE = 5
 TENON_ENGINE_ONLY_NAMED_PLACES = 1
 TENON_ENGINE_IGNORE_MEMORY = 2
+TENON_ENGINE_WORKERS = 4
 TENON_VERIFY_CACHED = 0
 TENON_VERIFY_ALWAYS = 1
 TENON_VERIFY_NEVER = 2
@@ -149,6 +150,8 @@ class tenon_engine_options(Structure):
         ("log_level", c_int32),
         ("reserved", c_int32),
         ("lock_file", c_char_p),
+        ("worker_program", c_char_p),
+        ("worker_grace_us", c_int64),
     ]
 
 

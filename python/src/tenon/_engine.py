@@ -115,6 +115,11 @@ class Engine(Handle):
     - `lock_file`: a lock file, as `tenon lock` writes it: every model and plugin that it does not pin is refused before
       anything of it runs
     - `ignore_memory`: loads models that do not fit into memory, too, which is otherwise refused with the numbers
+    - `workers`: runs every model in a worker, a process of its own, also where its manifest does not ask for that; when
+      a worker dies its requests raise `WorkerDiedError`, and the next one starts another
+    - `worker_program`: the program `tenon-worker`; by default the one that `TENON_WORKER` names, or this package's own
+    - `worker_grace`: how many seconds a worker may take to end a request after cancel or timeout before it is killed;
+      by default 5
 
     Any thread may use it. Models and sessions go on when it is closed; the last thread ends with the last of them.
     """
@@ -134,11 +139,15 @@ class Engine(Handle):
         log_level: Optional[int] = None,
         ignore_memory: bool = False,
         lock_file: Optional[Path] = None,
+        workers: bool = False,
+        worker_program: Optional[Path] = None,
+        worker_grace: Optional[float] = None,
     ) -> None:
         level = logging.getLogger("tenon").getEffectiveLevel() if log_level is None else log_level
         options = sized(abi.tenon_engine_options)
         options.flags = abi.TENON_ENGINE_ONLY_NAMED_PLACES if only_named_places else 0
         options.flags |= abi.TENON_ENGINE_IGNORE_MEMORY if ignore_memory else 0
+        options.flags |= abi.TENON_ENGINE_WORKERS if workers else 0
         options.verify = verification(verify)
         options.threads = positive(threads, "threads", 2**32)
         options.patience_us = 0 if patience is None else max(1, microseconds(patience, "the patience"))
@@ -148,6 +157,9 @@ class Engine(Handle):
         options.store_dir = None if store_dir is None else file_name(store_dir)
         options.state_dir = None if state_dir is None else file_name(state_dir)
         options.lock_file = None if lock_file is None else file_name(lock_file)
+        options.worker_program = None if worker_program is None else file_name(worker_program)
+        grace = 0 if worker_grace is None else max(1, microseconds(worker_grace, "the grace of workers"))
+        options.worker_grace_us = grace
         options.log, options.log_level = log_callback, library_level(level)
         handle = abi.tenon_engine()
         call(lib.tenon_engine_new, ctypes.byref(options), ctypes.byref(handle))

@@ -56,6 +56,10 @@ class NetworkError(TenonError, ConnectionError):
     """A download failed, or the network may not be used."""
 
 
+class WorkerDiedError(TenonError):
+    """The worker that ran the request died; `details` has the signal and the last lines that it wrote."""
+
+
 class OptionsError(TenonError, ValueError):
     """An option is unknown, of the wrong kind or out of range."""
 
@@ -69,4 +73,5 @@ CLASSES: Dict[int, Type[TenonError]] = {
     abi.TENON_E_DEADLINE: DeadlineError,
     abi.TENON_E_NETWORK: NetworkError,
     abi.TENON_E_OPTIONS: OptionsError,
+    abi.TENON_E_WORKER_DIED: WorkerDiedError,
 }

@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn a_child_is_seen_running_and_as_a_zombie_and_then_no_more() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let find = || children().into_iter().find(|one| one.pid == child.id());
+        let pid = child.id();
+        let find = || children().into_iter().find(|one| one.pid == pid);
         while find().unwrap().program != "sleep" {
             std::thread::yield_now();
         }

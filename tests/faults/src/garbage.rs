@@ -157,7 +157,7 @@ mod worker {
             bytes.extend(framed(&Reply::Done { call, outcome: Outcome::default() })?);
             for _ in 0..1 + self.random.below(6) {
                 let at = self.random.below(bytes.len() as u64) as usize;
-                bytes[at] = self.random.next() as u8;
+                bytes[at] = self.random.number() as u8;
             }
             self.raw.write_all(&bytes)?;
             std::thread::sleep(Duration::from_millis(50));
@@ -166,7 +166,7 @@ mod worker {
 
         fn noise(&mut self, most: u64) -> Result<(), Gone> {
             let count = 4 + self.random.below(most);
-            let bytes: Vec<u8> = (0..count).map(|_| self.random.next() as u8).collect();
+            let bytes: Vec<u8> = (0..count).map(|_| self.random.number() as u8).collect();
             Ok(self.raw.write_all(&bytes)?)
         }
     }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tenon::{Engine, EngineBuilder, Manifest, MemoryCheck, WorkerSettings};
 
 /// How long a worker may take to end a call that was asked to end, before it is killed.
-pub const GRACE: Duration = Duration::from_millis(1000);
+pub const GRACE: Duration = Duration::from_millis(500);
 
 /// What was built for the campaign.
 #[derive(Clone, Debug)]

@@ -2,10 +2,12 @@
 
 use crate::home::Home;
 use crate::stage::Campaign;
+use crate::strike::PAUSE;
 use crate::{Outcome, life};
 use std::path::Path;
 use std::time::Duration;
 use tenon::{AudioSource, Engine, Error, ErrorKind, Load, Options, Request};
+use tenon_fault_tests::random::Random;
 use tenon_precheck::hostile::{Sample, ggml_corpus, gguf_corpus};
 
 /// The file name of the workers' program.
@@ -18,6 +20,7 @@ pub fn run(campaign: &Campaign, home: &Home) -> Outcome<()> {
     let whisper = std::fs::read(home.shipped_file("commands-en-q5_0.bin"))?;
     let llama = std::fs::read(home.shipped_file("intents-en-q8_0.gguf"))?;
     let engine = home.engine(PROGRAM)?;
+    let mut random = Random::new(campaign.seed, "hostile");
     while !campaign.is_over() {
         let mut ggml = ggml_corpus(&whisper, campaign.seed).fuse();
         let mut gguf = gguf_corpus(&llama, campaign.seed).fuse();
@@ -28,6 +31,7 @@ pub fn run(campaign: &Campaign, home: &Home) -> Outcome<()> {
             }
             for (backend, sample) in pair {
                 if let Some(sample) = sample {
+                    std::thread::sleep(random.time_below(PAUSE / 2));
                     let _works = campaign.scarcity.works.read();
                     load(campaign, home, &engine, backend, &sample)?;
                 }
@@ -60,7 +64,10 @@ fn load(campaign: &Campaign, home: &Home, engine: &Engine, backend: &str, sample
 }
 
 fn ask(home: &Home, engine: &Engine, backend: &str, file: &Path) -> Outcome<Result<(), Error>> {
-    let manifest = home.manifest_of_file(backend, file)?;
+    // An empty file: no manifest may name one.
+    let Ok(manifest) = home.manifest_of_file(backend, file) else {
+        return Ok(Err(Error::new(ErrorKind::Manifest, "the manifest is refused")));
+    };
     let mut options = Options::new();
     let request = if backend == "whisper" {
         options.set("language", "en").set("audio_ctx", 512).set("beam_size", 1).set("no_fallback", true);

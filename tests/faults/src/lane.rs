@@ -23,7 +23,7 @@ pub fn run(campaign: &Campaign, stage: &Stage, lane: usize) {
         if random.below(16) == 0 {
             session = None;
         }
-        std::thread::sleep(random.time_below(6));
+        std::thread::sleep(random.time_below(30));
     }
 }
 

@@ -51,8 +51,8 @@ fn must_be(campaign: &Campaign, what: &str, question: &Question, outcome: Result
 /// An engine that is shut down while three threads ask it.
 pub fn shutdown(campaign: &Campaign, home: &Home, program: &str, random: &mut Random) -> Outcome<()> {
     let (engine, model) = open(home, program)?;
-    let (after, bank) = (random.time_below(40), Bank::Echo(random.next().into()));
-    let seeds: Vec<u64> = (0..3).map(|_| random.next()).collect();
+    let (after, bank) = (random.time_below(40), Bank::Echo(random.number().into()));
+    let seeds: Vec<u64> = (0..3).map(|_| random.number()).collect();
     let start = Barrier::new(seeds.len() + 1);
     std::thread::scope(|scope| {
         for seed in &seeds {
@@ -90,7 +90,7 @@ fn ask_until_shutdown(campaign: &Campaign, model: &Model, bank: &Bank, random: &
 /// Models, sessions and streams are dropped in an order that nobody would choose.
 pub fn odd_order(campaign: &Campaign, home: &Home, program: &str, random: &mut Random) -> Outcome<()> {
     let (engine, model) = open(home, program)?;
-    let bank = Bank::Echo(random.next().into());
+    let bank = Bank::Echo(random.number().into());
     let question = bank.draw(random);
     let mut session = model.session()?;
     match random.below(6) {

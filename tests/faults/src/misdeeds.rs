@@ -2,6 +2,7 @@
 
 use crate::home::Home;
 use crate::stage::{Campaign, Hit, Stage};
+use crate::strike::PAUSE;
 use crate::{Outcome, life};
 use std::time::{Duration, Instant};
 use tenon::{CancelToken, Error, ErrorKind, Load, Options, Request, Session};
@@ -45,7 +46,7 @@ pub fn run(campaign: &Campaign, stage: &Stage) {
     let mut session = None;
     while !campaign.is_over() {
         let misdeed = random.weighted(MISDEEDS);
-        let (before, cancel) = (random.time_below(20), random.time_below(60));
+        let (before, cancel) = (random.time_below(PAUSE), random.time_below(60));
         std::thread::sleep(before);
         campaign.report.fault(misdeed.fault);
         let began = Instant::now();
@@ -69,7 +70,7 @@ fn commit(stage: &Stage, session: &mut Option<Session>, misdeed: Misdeed, cancel
     options.set("fault", misdeed.fault).set("seconds", 30.0);
     let request = Request::generate("badly").options(options);
     match misdeed.fault {
-        "hang" => session.run(&request.deadline(Duration::from_millis(20))).map(drop),
+        "hang" => session.run(&request.deadline(Duration::from_millis(100))).map(drop),
         "flood" => {
             let token = CancelToken::new();
             let mut stream = session.stream(request.cancel(token.clone()))?;
@@ -87,8 +88,9 @@ fn commit(stage: &Stage, session: &mut Option<Session>, misdeed: Misdeed, cancel
 }
 
 fn judge(campaign: &Campaign, stage: &Stage, misdeed: Misdeed, began: Instant, error: &Error) {
-    // What hit the worker first may have been a want of descriptors.
-    if campaign.scarcity.explains(began, error) {
+    // What came first may have been a want of descriptors, or a deadline that passed in the queue for threads.
+    let early = misdeed.fault == "hang" && error.kind() == ErrorKind::Deadline;
+    if early || campaign.scarcity.explains(began, error) {
         return;
     }
     let says = format!("{error} {}", error.detail("signal").unwrap_or_default());

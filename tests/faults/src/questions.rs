@@ -86,11 +86,11 @@ fn echo(serial: u64, random: &mut Random) -> Question {
 }
 
 fn echo_words(serial: u64, random: &mut Random) -> Question {
-    let count = 4 + random.below(60);
+    let count = 4 + random.below(30);
     let words: Vec<String> = (0..count).map(|_| random.below(100_000).to_string()).collect();
     let text = format!("request {serial} says {}", words.join(" "));
     let ids: Vec<i32> = (0..text.split(' ').count() as i32).collect();
-    let asked = json!({"tokens": true, "delay_ms": random.below(3)});
+    let asked = json!({"tokens": true, "delay_ms": random.below(2)});
     let wanted = of_text(&text, &ids);
     Question { request: Request::generate(text).options(options(asked)), wanted }
 }
@@ -132,7 +132,7 @@ pub fn speech(home: &Home) -> Outcome<Vec<Question>> {
         // The whole, and what is left without its end: other texts or at least other times.
         for part in [100, 75, 55] {
             let samples: Arc<[f32]> = samples[..samples.len() * part / 100].into();
-            let asked = options(json!({"tokens": true, "threads": 1}));
+            let asked = options(json!({"tokens": true, "threads": 1, "audio_ctx": 256, "window_s": 5}));
             requests.push(Request::transcribe(AudioSource::mono(samples, RATE)).preset("fast").options(asked));
         }
     }

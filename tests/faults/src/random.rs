@@ -13,7 +13,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Random {
 
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.number() % end
     }
 
     /// One of these.
@@ -57,7 +57,7 @@ mod tests {
     fn a_seed_repeats_and_parts_differ() {
         let draw = |seed, part| {
             let mut random = Random::new(seed, part);
-            (0..4).map(|_| random.next()).collect::<Vec<_>>()
+            (0..4).map(|_| random.number()).collect::<Vec<_>>()
         };
         assert_eq!(draw(1, "speech"), draw(1, "speech"));
         assert_ne!(draw(1, "speech"), draw(2, "speech"));

@@ -24,7 +24,9 @@ pub struct Counts {
     pub stopped: u64,
     /// Requests that failed in a worker that was hit, with an error that names the cause.
     pub hit: u64,
-    /// Requests that were refused for a reason that the campaign made: no descriptors, a worker that died too often.
+    /// Requests that failed because the campaign had taken the descriptors away, with an error that says so.
+    pub wanting: u64,
+    /// Requests that were refused because workers of the model had died too often, and told when to try again.
     pub refused: u64,
     /// Requests that failed although nothing had hit their worker, or that never ended.
     pub lost: u64,
@@ -47,7 +49,9 @@ pub enum End {
     Stopped,
     /// In a worker that was hit.
     Hit,
-    /// For a reason that the campaign made.
+    /// For want of descriptors.
+    Wanting,
+    /// Because workers died too often.
     Refused,
     /// Otherwise.
     Lost,
@@ -78,6 +82,7 @@ impl Report {
             End::Served => &mut counts.served,
             End::Stopped => &mut counts.stopped,
             End::Hit => &mut counts.hit,
+            End::Wanting => &mut counts.wanting,
             End::Refused => &mut counts.refused,
             End::Lost => &mut counts.lost,
             End::MixedUp => &mut counts.mixed_up,
@@ -141,11 +146,11 @@ impl Leaks {
 
 fn summary(counts: &Counts, recoveries: &[Duration], leaks: &Leaks, seed: u64) -> String {
     let faults: u64 = counts.faults.values().sum();
-    let Counts { requests, served, stopped, hit, refused, lost, mixed_up, broken, .. } = counts;
+    let Counts { requests, served, stopped, hit, wanting, refused, lost, mixed_up, broken, .. } = counts;
     let Leaks { descriptors, mappings, threads, children, zombies } = leaks;
     format!(
         "{faults} faults, {requests} requests: {served} served, {stopped} stopped as asked, {hit} failed in the worker \
-         that was hit, {refused} refused for want, {lost} lost, {mixed_up} mixed up; recovery {}; leaked {descriptors} \
+         that was hit, {wanting} failed for want of descriptors, {refused} refused after too many deaths, {lost} lost, {mixed_up} mixed up; recovery {}; leaked {descriptors} \
          descriptors, {mappings} mappings, {threads} threads, {children} workers, {zombies} zombies; {broken} broken \
          promises; seed {seed}",
         spread(recoveries)

@@ -32,9 +32,7 @@ impl Scarcity {
 
     /// Whether a request that was begun then may have failed for want of descriptors, and says so.
     pub fn explains(&self, began: Instant, error: &Error) -> bool {
-        let of_system = matches!(error.kind(), ErrorKind::Io | ErrorKind::Plugin | ErrorKind::WorkerDied);
-        let says = error.message().contains("open files");
-        of_system && says && self.times().iter().any(|(_, end)| end.is_none_or(|end| end >= began))
+        error.message().contains("open files") && self.times().iter().any(|(_, end)| end.is_none_or(|end| end >= began))
     }
 
     fn begin(&self) {
@@ -50,6 +48,7 @@ impl Scarcity {
 
 /// Takes all descriptors but `spare` away, kills a worker meanwhile, and gives them back after `time`.
 pub fn descriptors(campaign: &Campaign, stage: &Stage, spare: u64, time: Duration) {
+    let _turn = stage.turn.lock();
     let Some(victim) = strike::a_worker(stage, 0) else { return };
     let since = {
         let _alone = campaign.scarcity.works.write().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +122,7 @@ pub fn without_disk(words: &[String]) -> Outcome<()> {
             Ok(answer) if essence(&answer) == question.wanted => served += 1,
             Ok(answer) => return Err(format!("{} came for {}", essence(&answer), question.wanted).into()),
             // Samples that want a memory file.
-            Err(error) if error.kind() == ErrorKind::Io => refused += 1,
+            Err(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::OutOfMemory) => refused += 1,
             Err(error) => return Err(error.into()),
         }
     }

@@ -70,6 +70,9 @@ pub struct Stage {
     pub model: Model,
     /// What it is asked.
     pub bank: Bank,
+    /// Held while one worker after another is hit, until the model serves again: what hits it too often in a row is
+    /// refused for a while, and rightly so.
+    pub turn: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -100,7 +103,7 @@ impl Stage {
     /// A stage for so many lanes.
     pub fn new(name: &'static str, program: &'static str, model: Model, bank: Bank, lanes: usize) -> Self {
         let state = State { flights: vec![None; lanes], ..State::default() };
-        Self { name, program, model, bank, state: Mutex::new(state), changed: Condvar::new() }
+        Self { name, program, model, bank, turn: Mutex::new(()), state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -248,7 +251,14 @@ impl Stage {
             }
             return End::Hit;
         }
-        if campaign.scarcity.explains(flight.began, error) || says_when_to_try_again(error) {
+        // A request beside it was cancelled and took longer to end than the time of grace: a busy machine, no fault.
+        if error.kind() == ErrorKind::WorkerDied && error.message().contains("did not end within") {
+            return End::Hit;
+        }
+        if campaign.scarcity.explains(flight.began, error) {
+            return End::Wanting;
+        }
+        if says_when_to_try_again(error) {
             return End::Refused;
         }
         campaign.report.broken(format!("{}: nothing explains {error:?}", self.name));

@@ -37,10 +37,14 @@ enum Fault {
     DroppedStreams,
 }
 
+/// Time between a fault and the next one of the same stage, milliseconds at most.
+pub const PAUSE: u64 = 120;
+
 /// Makes faults on a stage until the campaign is over.
 pub fn run(campaign: &Campaign, stage: &Stage) {
     let mut random = Random::new(campaign.seed, &format!("{} faults", stage.name));
     while !campaign.is_over() {
+        std::thread::sleep(random.time_below(PAUSE));
         match random.weighted(&[
             (70, Fault::Strike),
             (10, Fault::CancelStorm),
@@ -101,6 +105,7 @@ fn strike(campaign: &Campaign, stage: &Stage, random: &mut Random) {
     ]);
     let moment = random.weighted(&[(60, Moment::Any), (15, Moment::Idle), (25, Moment::Start)]);
     let (which, delay, pause) = (random.below(16), random.time_below(40), random.time_below(120));
+    let _turn = stage.turn.lock();
     match weapon {
         Weapon::Pause => pause_one(campaign, stage, which, delay, pause),
         Weapon::Hang => hang_one(campaign, stage, which, delay),

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 use tenon_testkit::workspace;
 
@@ -31,6 +32,21 @@ fn package(start: &str, end: &str) -> PathBuf {
     };
     let mut found: Vec<PathBuf> = entries.filter(named).collect();
     found.pop().unwrap_or_else(|| panic!("{} has no {start}*{end}: cargo xtask dist", folder.display()))
+}
+
+/// The archive, unpacked once for all tests of this process.
+fn unpacked() -> &'static Path {
+    static UNPACKED: OnceLock<PathBuf> = OnceLock::new();
+    UNPACKED.get_or_init(|| {
+        // Outlives the process, so it has a name that the next one knows.
+        let folder = workspace().join("target/dist/unpacked-for-tests");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        succeed(Command::new("tar").arg("-xzf").arg(archive()).arg("-C").arg(&folder));
+        let found: Vec<PathBuf> = fs::read_dir(&folder).expect("the folder").flatten().map(|at| at.path()).collect();
+        assert_eq!(found.len(), 1, "the archive is one folder: {found:?}");
+        found.into_iter().next().unwrap_or_default()
+    })
 }
 
 /// A folder of somebody without Rust: a home, and a place for what is built.
@@ -83,13 +99,18 @@ impl Place {
         self.folder.path()
     }
 
-    /// Unpacks the archive here and gives its folder.
+    /// The unpacked archive, in this place: its files are links to those of one that all places share, so a test may
+    /// move and add files and must not write to one.
     pub fn unpack(&self) -> PathBuf {
-        succeed(self.command("tar").arg("-xzf").arg(archive()));
-        let entries = fs::read_dir(self.path()).expect("the folder").flatten().map(|entry| entry.path());
-        let unpacked = entries.filter(|path| path.join("bin").is_dir()).collect::<Vec<PathBuf>>();
-        assert_eq!(unpacked.len(), 1, "the archive is one folder: {unpacked:?}");
-        unpacked.into_iter().next().unwrap_or_default()
+        let shared = unpacked();
+        let here = self.path().join(shared.file_name().unwrap_or_default());
+        let linked = self.command("cp").args(["--archive", "--link"]).arg(shared).arg(&here).output();
+        if !linked.is_ok_and(|output| output.status.success()) {
+            // Another file system has no links to it.
+            let _ = fs::remove_dir_all(&here);
+            succeed(self.command("cp").arg("-R").arg("-p").arg(shared).arg(&here));
+        }
+        here
     }
 
     /// A command here, whose environment knows neither Rust nor this checkout nor any Tenon.

@@ -81,6 +81,8 @@ fn the_program_runs_wherever_its_folder_is_and_moves_with_it() {
         assert!(text.contains("can you set a five hour timer"), "{text}");
         let answer = tenon(&place, package, &["run", "intents-en", "set a timer for five minutes"]);
         assert!(answer.contains("\"minutes\":5"), "{answer}");
+        let apart = ["run", "intents-en", "set a timer for five minutes", "--isolation", "worker"];
+        assert_eq!(tenon(&place, package, &apart), answer, "a worker of the package answers the same");
         if step == 0 {
             fs::rename(&first, &second).unwrap();
         }
@@ -109,6 +111,26 @@ fn the_program_of_the_guide_is_built_by_the_lines_of_the_guide() {
     let mut app = place.command(place.path().join("app"));
     app.arg("timer.wav").env("LD_LIBRARY_PATH", moved.join("lib"));
     check_answer(&said(&succeed(&mut app)));
+
+    // The library finds its worker as it finds its plugins.
+    let mut apart = place.command(place.path().join("app"));
+    apart.arg("timer.wav").env("LD_LIBRARY_PATH", moved.join("lib")).env("TENON_MANIFESTS", in_workers(&place, &moved));
+    check_answer(&said(&succeed(&mut apart)));
+    let output = apart.env("TENON_WORKER", "/nowhere/tenon-worker").output().unwrap();
+    assert!(!output.status.success() && complaint(&output).contains("/nowhere/tenon-worker"), "{output:?}");
+}
+
+/// A folder with the manifests of the package's own models, which ask for workers.
+fn in_workers(place: &Place, package: &Path) -> PathBuf {
+    let folder = place.path().join("in-workers");
+    fs::create_dir(&folder).unwrap();
+    for name in ["commands-en", "intents-en"] {
+        let text = fs::read_to_string(package.join(format!("share/tenon/manifests/{name}.toml"))).unwrap();
+        let backend = text.lines().find(|line| line.starts_with("backend")).unwrap();
+        let text = text.replace(backend, &format!("{backend}\nisolation = \"worker\""));
+        fs::write(folder.join(format!("{name}.toml")), text).unwrap();
+    }
+    folder
 }
 
 /// Two lines: the transcript, and the answer that was streamed.
@@ -158,7 +180,11 @@ fn pkg_config_serves_shared_and_static_programs_from_a_folder_with_spaces() {
         assert!(Path::new(&folder).is_dir(), "{variable} is {folder:?}");
         alone.env(name, folder);
     }
+    let worker = said(&shell("pkg-config --variable=worker tenon")).trim().replace("\\ ", " ");
+    alone.env("TENON_WORKER", &worker);
     check_answer(&said(&succeed(alone.arg(&timer))));
+    let manifests = in_workers(&place, &package);
+    check_answer(&said(&succeed(alone.env("TENON_MANIFESTS", manifests))));
     let version = said(&shell("pkg-config --modversion tenon"));
     assert_eq!(version.trim(), VERSION);
 }
@@ -384,6 +410,7 @@ fn every_part_is_in_the_archive() {
     let package = place.unpack();
     let parts = [
         "bin/tenon",
+        "libexec/tenon/tenon-worker",
         "include/tenon.h",
         "include/tenon_base.h",
         "include/tenon_plugin.h",

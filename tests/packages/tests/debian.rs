@@ -32,6 +32,7 @@ fn the_program_runs_from_a_folder_that_the_package_is_unpacked_into() {
     command.args(["transcribe", "-m", "commands-en"]).arg(recording(&root.join("usr"), "timer.wav"));
     let text = said(&succeed(&mut command));
     assert!(text.contains("can you set a five hour timer"), "{text}");
+    assert_eq!(said(&succeed(command.args(["--isolation", "worker"]))), text, "its worker is found");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub fn set_modes(folder: &Path) -> Result<(), String> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| named(path, &error))
     };
     set(folder, 0o755)?;
-    let programs = folder.ends_with("bin");
+    let programs = folder.ends_with("bin") || folder.ends_with("libexec/tenon");
     for path in entries(folder)? {
         match (path.is_symlink(), path.is_dir()) {
             (true, _) => {}

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 const EXAMPLES: &[&str] = &["c", "cpp", "plugin-c", "plugin-cpp"];
 
 /// Documents for those who use a package.
-const DOCUMENTS: &[&str] = &["embedding.md", "plugins.md", "manifests.md", "options.md", "cli.md"];
+const DOCUMENTS: &[&str] =
+    &["embedding.md", "plugins.md", "manifests.md", "options.md", "cli.md", "workers.md", "security.md"];
 
 /// Where the parts of a package go.
 pub struct Layout {
@@ -39,6 +40,11 @@ impl Layout {
     /// Programs.
     pub fn programs(&self) -> PathBuf {
         self.prefix().join("bin")
+    }
+
+    /// Programs that only Tenon starts, where the engine looks for them: around its library and around `tenon`.
+    pub fn private_programs(&self) -> PathBuf {
+        self.prefix().join("libexec/tenon")
     }
 
     /// Libraries.
@@ -70,6 +76,7 @@ impl Layout {
 /// Fills the tree.
 pub fn fill(layout: &Layout) -> Result<(), String> {
     copy(&artifacts::program(), &layout.programs())?;
+    copy(&artifacts::worker(), &layout.private_programs())?;
     plugins(layout)?;
     library::install(layout)?;
     let data = layout.data();

@@ -11,7 +11,7 @@
 
 /* Structs. A later version may add fields behind these and so make a struct larger, never smaller. */
 
-HOLDS(sizeof(tenon_engine_options) >= 96);
+HOLDS(sizeof(tenon_engine_options) >= 112);
 HOLDS(offsetof(tenon_engine_options, struct_size) == 0);
 HOLDS(offsetof(tenon_engine_options, flags) == 4);
 HOLDS(offsetof(tenon_engine_options, verify) == 8);
@@ -27,6 +27,8 @@ HOLDS(offsetof(tenon_engine_options, log_data) == 72);
 HOLDS(offsetof(tenon_engine_options, log_level) == 80);
 HOLDS(offsetof(tenon_engine_options, reserved) == 84);
 HOLDS(offsetof(tenon_engine_options, lock_file) == 88);
+HOLDS(offsetof(tenon_engine_options, worker_program) == 96);
+HOLDS(offsetof(tenon_engine_options, worker_grace_us) == 104);
 
 HOLDS(sizeof(tenon_estimate) >= 72);
 HOLDS(offsetof(tenon_estimate, struct_size) == 0);
@@ -132,6 +134,7 @@ HOLDS(TENON_LOG_DEBUG == 4);
 HOLDS(TENON_LOG_TRACE == 5);
 HOLDS(TENON_ENGINE_ONLY_NAMED_PLACES == 1);
 HOLDS(TENON_ENGINE_IGNORE_MEMORY == 2);
+HOLDS(TENON_ENGINE_WORKERS == 4);
 HOLDS(TENON_VERIFY_CACHED == 0);
 HOLDS(TENON_VERIFY_ALWAYS == 1);
 HOLDS(TENON_VERIFY_NEVER == 2);

@@ -76,7 +76,7 @@ static void pulls_with_options_of_every_size(tenon_engine *engine) {
 static void refuses_what_it_does_not_know(void) {
     tenon_engine *engine = NULL;
     tenon_engine_options options = tenon_engine_options_init();
-    options.flags = 4;
+    options.flags = 8;
     WANT(TENON_E_UNSUPPORTED, tenon_engine_new(&options, &engine, &problem));
     options = tenon_engine_options_init();
     options.reserved = 1;

@@ -5,13 +5,14 @@ use crate::failure::Outcome;
 use crate::output::{Table, size};
 use serde_json::{Value, json};
 
-/// Runs the command. Loads every plugin that can be loaded; the others are `tenon doctor`'s business.
+/// Runs the command, with `--isolation worker` as workers see the machine. Loads every plugin that can be loaded; the
+/// others are `tenon doctor`'s business.
 pub fn run(context: &Context) -> Outcome {
     let engine = context.engine()?;
     let mut table = Table::new(&["BACKEND", "DEVICE", "DESCRIPTION", "MEMORY", "FREE"]);
     let mut rows = Vec::new();
     for plugin in engine.plugins().into_iter().filter(|plugin| plugin.problem.is_none()) {
-        let backend = match engine.backend(&plugin.id) {
+        let backend = match context.backend(engine, &plugin.id) {
             Ok(backend) => backend,
             Err(error) => {
                 context.out.warn(error.message());

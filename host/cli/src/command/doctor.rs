@@ -8,7 +8,7 @@ use crate::output::size;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use tenon::{Engine, Machine, ModelEntry, PluginEntry, State};
+use tenon::{Engine, ErrorKind, Machine, ModelEntry, PluginEntry, State, WorkerTrial};
 
 /// Runs the command. Loads every plugin, because a plugin that cannot be loaded is what people come here for.
 pub fn run(context: &Context) -> Outcome {
@@ -25,8 +25,12 @@ pub fn run(context: &Context) -> Outcome {
     }
 }
 
+/// What became of starting a worker; `None` where there is no plugin to start one with.
+type Worker = Option<tenon::Result<WorkerTrial>>;
+
 struct Findings {
     machine: Machine,
+    worker: Worker,
     plugins: Vec<PluginEntry>,
     models: Vec<ModelEntry>,
     problems: Vec<String>,
@@ -42,13 +46,15 @@ impl Findings {
             }
         }
         let models = engine.models();
+        let worker = plugins.iter().find(|plugin| plugin.problem.is_none()).map(|plugin| engine.try_worker(&plugin.id));
         let mut problems: Vec<String> = plugins
             .iter()
             .filter_map(|plugin| Some(format!("plugin {}: {}", plugin.id, plugin.problem.as_ref()?.message())))
             .collect();
         problems.extend(models.iter().filter_map(|model| problem(model, &plugins)));
         problems.extend(broken_references(engine, &models));
-        Self { machine: Machine::look(), plugins, models, problems }
+        problems.extend(worker_problem(&worker));
+        Self { machine: Machine::look(), worker, plugins, models, problems }
     }
 
     fn count(&self, state: State) -> usize {
@@ -77,6 +83,8 @@ impl Findings {
                 let _ = writeln!(page, "  {name:<9}  {}{absent}", folder.display());
             }
         }
+        page += "\nWorkers\n";
+        page += &worker_page(&self.worker);
         page += "\nPlugins\n";
         for plugin in &self.plugins {
             let verdict = if plugin.problem.is_some() { "REFUSED" } else { "ok" };
@@ -114,6 +122,7 @@ impl Findings {
                 "memory_available": machine.memory_available,
             },
             "locations": locations,
+            "worker": worker_json(&self.worker),
             "plugins": plugins,
             "models": {
                 "present": self.count(State::Present),
@@ -123,6 +132,40 @@ impl Findings {
             },
             "problems": self.problems,
         })
+    }
+}
+
+/// Why no worker can be started. That the system has none is nothing wrong.
+fn worker_problem(worker: &Worker) -> Option<String> {
+    let error = worker.as_ref()?.as_ref().err().filter(|error| error.kind() != ErrorKind::Unsupported)?;
+    Some(format!("workers: {}", error.message()))
+}
+
+fn worker_page(worker: &Worker) -> String {
+    match worker {
+        None => "  not tried, because there is no plugin to run in one\n".to_owned(),
+        Some(Ok(trial)) => format!(
+            "  program    {}\n  sandbox    {}\n  start      {:.0} ms until its plugin is ready\n",
+            trial.program.display(),
+            trial.sandbox,
+            trial.time.as_secs_f64() * 1000.0,
+        ),
+        Some(Err(error)) if error.kind() == ErrorKind::Unsupported => format!("  none: {}\n", error.message()),
+        Some(Err(_)) => "  REFUSED\n".to_owned(),
+    }
+}
+
+fn worker_json(worker: &Worker) -> Value {
+    match worker {
+        None => Value::Null,
+        Some(Ok(trial)) => json!({
+            "program": trial.program,
+            "sandbox": trial.level,
+            "sandbox_made_of": trial.sandbox,
+            "start_ms": trial.time.as_secs_f64() * 1000.0,
+            "problem": null,
+        }),
+        Some(Err(error)) => json!({"problem": error.message()}),
     }
 }
 

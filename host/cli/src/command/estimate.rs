@@ -5,13 +5,13 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Table, size};
 use serde_json::{Value, json};
-use tenon::{DeviceFit, ErrorKind, Estimate, Load, MemoryParts, Options};
+use tenon::{DeviceFit, ErrorKind, Estimate, MemoryParts, Options};
 
 /// Runs the command. What does not fit is an answer, not an error.
 pub fn run(context: &Context, args: &EstimateArgs) -> Outcome {
     let options = load_options(context, args)?;
     let guard = context.interrupt.guard();
-    let load = Load::new().options(options).cancel(guard.token());
+    let load = context.new_load().options(options).cancel(guard.token());
     let estimate = context.engine()?.estimate(&args.model, &load)?;
     if context.out.json {
         return context.out.json(&to_json(&estimate, args.sessions));
@@ -28,7 +28,7 @@ fn load_options(context: &Context, args: &EstimateArgs) -> Outcome<Options> {
         return Ok(options);
     }
     let engine = context.engine()?;
-    let backend = engine.backend(&engine.manifest(&args.model)?.backend)?;
+    let backend = engine.backend_for(&*engine.manifest(&args.model)?, context.isolation())?;
     for pair in &args.option {
         let (key, text) = crate::flags::split(pair)?;
         let value = backend.load_schema().parse(&key, text);

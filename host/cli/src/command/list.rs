@@ -79,10 +79,12 @@ fn is_missing(entry: &ModelEntry) -> bool {
 
 /// One model of `tenon list --json`.
 fn to_json(engine: &Engine, entry: &ModelEntry) -> Value {
+    let catalog = engine.catalog();
     json!({
         "name": entry.name,
         "task": entry.task,
         "backend": entry.backend,
+        "isolation": catalog.get(&entry.name).ok().map(|manifest| manifest.isolation.name()),
         "state": entry.state,
         "size": entry.size,
         "id": id(engine, entry),

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Seek;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use tenon::{Diagnostic, ErrorKind, Manifest};
+use tenon::{Diagnostic, ErrorKind, Isolation, Manifest};
 use tenon_store::{Chunks, ManifestFile};
 
 /// Runs the command.
@@ -104,6 +104,7 @@ fn new(context: &Context, args: &ManifestNew) -> Outcome {
         return Err(Failure::usage("--url is given more often than there are files"));
     }
     let mut draft = Manifest::new(&args.name, &args.task, &args.backend, &args.license);
+    draft.isolation = context.isolation().unwrap_or_default();
     for (index, file) in args.files.iter().enumerate() {
         draft.files.push(draft_file(context, file, args.url.get(index), args.chunks)?);
     }
@@ -134,10 +135,14 @@ fn draft_to_json(draft: &Manifest) -> Value {
         }
         json
     });
-    json!({
+    let mut json = json!({
         "name": draft.name, "task": draft.task, "backend": draft.backend, "license": draft.license,
         "file": files.collect::<Vec<_>>(),
-    })
+    });
+    if draft.isolation != Isolation::default() {
+        json["isolation"] = json!(draft.isolation.name());
+    }
+    json
 }
 
 fn write_new(context: &Context, path: &Path, text: &str) -> Outcome {

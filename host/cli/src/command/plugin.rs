@@ -74,7 +74,7 @@ fn info(context: &Context, plugin: &str) -> Outcome {
     let backend = if plugin.contains(['/', '\\', '.']) && path.exists() {
         engine.backend_at(path)?
     } else {
-        engine.backend(plugin)?
+        context.backend(engine, plugin)?
     };
     match context.out.json {
         true => context.out.json(&info_json(&backend)),

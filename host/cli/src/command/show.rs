@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::{Table, size};
 use serde_json::{Map, Value, json};
-use tenon::{Manifest, ModelEntry, State};
+use tenon::{Isolation, Manifest, ModelEntry, State};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Show) -> Outcome {
@@ -46,6 +46,7 @@ fn facts(entry: &ModelEntry, manifest: &Manifest) -> Table {
     add("description", manifest.description.clone().unwrap_or_default());
     add("task", manifest.task.clone());
     add("backend", manifest.backend.clone());
+    add("isolation", isolation(manifest));
     add("state", state(entry));
     add("size", size(entry.size));
     add("parameters", manifest.parameters.map(|count| count.to_string()).unwrap_or_default());
@@ -65,6 +66,36 @@ fn state(entry: &ModelEntry) -> String {
         State::Missing => format!("{state}; `tenon pull {name}` gets it"),
         State::Corrupt => format!("{state}; `tenon verify {name}` says what is wrong, `tenon pull {name}` mends it"),
     }
+}
+
+/// Where the backend runs, and how its workers are held; nothing for what is said of no model.
+fn isolation(manifest: &Manifest) -> String {
+    if manifest.isolation == Isolation::Process {
+        return String::new();
+    }
+    let worker = &manifest.worker;
+    let mut parts = vec![format!("sandbox {}", worker.sandbox)];
+    if worker.count > 1 {
+        parts.push(format!("up to {} side by side", worker.count));
+    }
+    parts.extend(worker.memory_limit.map(|limit| format!("{} of memory each", size(limit))));
+    format!("worker, {}", parts.join(", "))
+}
+
+/// What the manifest says of its workers; null for a model that has none.
+fn worker_json(manifest: &Manifest) -> Value {
+    if manifest.isolation == Isolation::Process {
+        return Value::Null;
+    }
+    let worker = &manifest.worker;
+    let seconds = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_secs());
+    json!({
+        "sandbox": worker.sandbox,
+        "count": worker.count,
+        "memory_limit": worker.memory_limit,
+        "idle_timeout": seconds(worker.idle_timeout),
+        "stall_timeout": seconds(worker.stall_timeout),
+    })
 }
 
 /// The licence, and whether it has to be accepted.
@@ -105,6 +136,8 @@ fn to_json(entry: &ModelEntry, manifest: &Manifest) -> Value {
         "description": manifest.description,
         "task": manifest.task,
         "backend": manifest.backend,
+        "isolation": manifest.isolation.name(),
+        "worker": worker_json(manifest),
         "state": entry.state,
         "size": entry.size,
         "parameters": manifest.parameters,

@@ -106,6 +106,12 @@ fn every_command_of_the_pages_about_bundles_and_trust_runs_and_ends_as_it_says()
 
 #[cfg(target_os = "linux")]
 #[test]
+fn every_command_of_the_page_about_workers_runs_and_ends_as_it_says() {
+    check(&home(), "docs/workers.md", 7);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn every_command_of_the_page_about_pulls_runs_and_ends_as_it_says() {
     let (tenon, server) = (home(), Server::new());
     let file = server.file("model", "ggml-base.bin", b"weights");

@@ -12,3 +12,5 @@ mod run;
 mod store;
 mod support;
 mod transcribe;
+#[cfg(unix)]
+mod workers;

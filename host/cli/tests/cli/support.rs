@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use tenon_testkit::{Home, echo, faulty, wav};
+use tenon_testkit::{Home, echo, faulty, wav, worker};
 
 /// The program, copied out of the checkout: beside its build folder it would find the checkout's own models.
 pub fn program() -> &'static Path {
@@ -121,7 +121,7 @@ impl Tenon {
     pub fn command(&self, args: &[&str]) -> std::process::Command {
         let home = self.home.path();
         let mut command = std::process::Command::new(program());
-        command.args(args).current_dir(home).env_clear();
+        command.args(args).current_dir(home).env_clear().env("TENON_WORKER", worker());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for name in ["SystemRoot", "TEMP", "TMP"] {
             if let Some(value) = std::env::var_os(name) {

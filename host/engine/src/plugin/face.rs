@@ -34,6 +34,7 @@ impl Prepared {
                     library: Arc::clone(library),
                     files: Arc::clone(files),
                     caps: plugin.caps(),
+                    version: Some(plugin.version().to_owned()),
                     options: options.clone(),
                     workers: Arc::clone(workers),
                 };

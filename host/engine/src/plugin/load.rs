@@ -194,8 +194,9 @@ impl Plugin {
             return Ok(plugin);
         }
         // Not under the lock: a plugin that hangs must not keep others from being loaded.
-        let started = describe(&file).map_err(|error| error.with_detail("plugin", wanted.name()))?;
-        wanted.refuse_other(&started.id, &started.version)?;
+        let with_name = |error: Error| error.with_detail("plugin", wanted.name());
+        let started = describe(&file).map_err(with_name)?;
+        wanted.refuse_other(&started.id, &started.version).map_err(with_name)?;
         let said = Said {
             id: &started.id,
             version: &started.version,
@@ -204,7 +205,7 @@ impl Plugin {
             caps: started.caps,
             description: &started.description,
         };
-        let plugin = Arc::new(Self::of_words(&said, Some(wanted.origin()), Runner::Worker(file))?);
+        let plugin = Arc::new(Self::of_words(&said, Some(wanted.origin()), Runner::Worker(file)).map_err(with_name)?);
         plugin.log_loaded();
         registry().lock().unwrap_or_else(PoisonError::into_inner).apart.insert(key, Arc::clone(&plugin));
         Ok(plugin)

@@ -87,9 +87,8 @@ fn quotas() -> impl Iterator<Item = PathBuf> {
         .filter_map(|line| line.splitn(3, ':').nth(2))
         .flat_map(|group| Path::new(group.trim_start_matches('/')).ancestors().map(Path::to_owned).collect::<Vec<_>>())
         .collect();
-    let folders = groups
-        .into_iter()
-        .flat_map(|group| MOUNTS.map(|mount| Path::new("/sys/fs/cgroup").join(mount).join(&group)));
+    let folders =
+        groups.into_iter().flat_map(|group| MOUNTS.map(|mount| Path::new("/sys/fs/cgroup").join(mount).join(&group)));
     folders.flat_map(|folder| NAMES.map(|name| folder.join(name)))
 }
 

@@ -36,7 +36,8 @@ pub struct Shut {
 /// # Errors
 /// A sentence: what was required and is missing, or that descriptors which nobody gave cannot be closed.
 pub fn enter(wanted: Sandbox, given: &Given<'_>) -> Result<Shut, String> {
-    descriptors::close_all_but(&kept(given)).map_err(|error| format!("the worker cannot close descriptors: {error}"))?;
+    descriptors::close_all_but(&kept(given))
+        .map_err(|error| format!("the worker cannot close descriptors: {error}"))?;
     limits::always(given.memory_limit).map_err(|error| format!("the worker cannot limit itself: {error}"))?;
     if wanted == Sandbox::Off {
         return Ok(Shut { report: SandboxReport::default() });
@@ -85,7 +86,9 @@ fn shut_in(given: &Given<'_>) -> Layers {
     let mut keep = |result: Result<(), String>| result.map_err(|problem| missing.push(problem)).is_ok();
     keep(limits::in_sandbox(given.files.len()).map_err(|error| format!("limits ({error})")));
     let mut landlock = None;
-    keep(files::restrict(given.files).map(|version| landlock = Some(version)).map_err(|why| format!("Landlock ({why})")));
+    keep(
+        files::restrict(given.files).map(|version| landlock = Some(version)).map_err(|why| format!("Landlock ({why})")),
+    );
     let seccomp = keep(syscalls::restrict().map_err(|why| format!("seccomp ({why})")));
     Layers { report: SandboxReport { landlock, seccomp, missing: None }, missing }
 }
@@ -117,5 +120,7 @@ fn said(missing: &[String]) -> Option<String> {
 
 fn required(missing: &[String]) -> String {
     let missing = missing.join(", ");
-    format!("the manifest requires a sandbox, and this system lacks {missing}: run it elsewhere, or say sandbox = \"on\"")
+    format!(
+        "the manifest requires a sandbox, and this system lacks {missing}: run it elsewhere, or say sandbox = \"on\""
+    )
 }

@@ -4,8 +4,8 @@
 //! Two filters: one before the plugin's library is loaded, and one after it, which refuses memory that can be run.
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    apply_filter, apply_filter_all_threads,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter, apply_filter_all_threads,
 };
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -89,24 +89,26 @@ const FREE: &[libc::c_long] = &[
 
 /// The same in the forms that only this processor's Linux still has.
 #[cfg(target_arch = "x86_64")]
-const FREE_HERE: &[libc::c_long] = &[
-    libc::SYS_access,
-    libc::SYS_lstat,
-    libc::SYS_poll,
-    libc::SYS_readlink,
-    libc::SYS_stat,
-    libc::SYS_time,
-];
+const FREE_HERE: &[libc::c_long] =
+    &[libc::SYS_access, libc::SYS_lstat, libc::SYS_poll, libc::SYS_readlink, libc::SYS_stat, libc::SYS_time];
 #[cfg(not(target_arch = "x86_64"))]
 const FREE_HERE: &[libc::c_long] = &[];
 
 /// What opening for reading does not ask for.
-const WRITING: c_int =
-    libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+const WRITING: c_int = libc::O_WRONLY
+    | libc::O_RDWR
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | (libc::O_TMPFILE & !libc::O_DIRECTORY);
 
 /// What makes a new task a thread of this process.
-const THREAD: c_int =
-    libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD | libc::CLONE_SYSVSEM;
+const THREAD: c_int = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM;
 /// What a thread does not ask for.
 const NEW_WORLD: c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP

@@ -12,7 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tenon_abi::status;
 use tenon_wire::{
-    FileEntry, Library, Link, Order, Outcome, Output, Received, Receiver, Reply, RunOrder, Sandbox, Sender, Start, Started,
+    FileEntry, Library, Link, Order, Outcome, Output, Received, Receiver, Reply, RunOrder, Sandbox, Sender, Start,
+    Started,
 };
 
 /// Long enough for the slowest machine; nothing here waits so long unless something is broken.

@@ -34,6 +34,7 @@ fn check(context: &Context, args: &PluginCheck) -> Report {
         models_dir: context.globals.models.first().cloned(),
         patience: args.patience,
         without_running: args.without_running,
+        isolation: context.isolation().unwrap_or_default(),
     };
     tenon_conformance::check(&args.file, &options)
 }
@@ -45,6 +46,7 @@ fn in_a_child(context: &Context, args: &PluginCheck) -> Outcome<Value> {
     let mut command = Command::new(std::env::current_exe().map_err(trouble)?);
     command.args(["plugin", "check", "--here"]).arg("--patience").arg(args.patience.as_secs_f64().to_string());
     command.args(args.without_running.then_some("--without-running"));
+    command.args(context.isolation().map(|isolation| format!("--isolation={}", isolation.name())));
     for (flag, value) in [("--manifest", &args.manifest), ("--models", &context.globals.models.first().cloned())] {
         if let Some(value) = value {
             command.arg(flag).arg(value);

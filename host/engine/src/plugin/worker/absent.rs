@@ -1,11 +1,12 @@
 //! Systems without workers: every way to one says so.
 
-use super::Spec;
+use super::{Spec, Workers};
 use crate::cancel::StopSigns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::call::Item;
 use crate::plugin::host::Call;
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tenon_wire::{SandboxReport, Started};
 
@@ -17,6 +18,11 @@ fn unsupported() -> Error {
 
 /// Refuses.
 pub(crate) fn describe(_: &Spec, _: &StopSigns) -> Result<Started> {
+    Err(unsupported())
+}
+
+/// Refuses.
+pub(crate) fn program(_: &Workers) -> Result<PathBuf> {
     Err(unsupported())
 }
 

@@ -4,6 +4,7 @@
 use super::child::{Over, Worker};
 use super::death::{Cause, Death, Verdict};
 use super::mailbox::{Mailbox, Message};
+use super::start::kind_of;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::host::{Call, Remote};
 use std::sync::Arc;
@@ -169,7 +170,7 @@ impl Driver<'_> {
     fn block(&mut self, samples: &[f32]) {
         match Samples::new(samples) {
             Ok(samples) => self.answer_pull(&Order::Block { call: self.id, samples }),
-            Err(_) => self.answer_pull(&Order::NoBlock { call: self.id, status: status::E_OUT_OF_MEMORY }),
+            Err(error) => self.answer_pull(&Order::NoBlock { call: self.id, status: kind_of(&error).status() }),
         }
     }
 

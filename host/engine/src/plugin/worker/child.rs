@@ -9,8 +9,9 @@ use super::mailbox::{Held, Mailbox};
 use super::process::Process;
 use crate::cancel::CancelToken;
 use crate::log::{self, Log};
+use crate::threads::Budget;
 use std::collections::{HashMap, HashSet};
-use std::io::{PipeWriter, Write};
+use std::io::{PipeReader, PipeWriter, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,8 +28,9 @@ pub(super) struct Worker {
     pub backend: String,
     pub process: Process,
     sender: tenon_wire::Sender<Order>,
-    /// Wakes the thread that reads.
-    wake: PipeWriter,
+    /// Wakes the thread that reads. Both ends, as long as anybody may wake it: to write to a pipe that nobody can read
+    /// is a signal, which ends a program in C.
+    pipe: (PipeReader, PipeWriter),
     woken: AtomicBool,
     pub log: Log,
     /// The engine's: workers without a call end.
@@ -40,6 +42,8 @@ pub(super) struct Worker {
     held: Held,
     /// Hears of its death.
     breaker: Option<Arc<Breaker>>,
+    /// Lets one session at a time through, for a backend that cannot run several.
+    pub gate: Arc<Budget>,
 }
 
 struct State {
@@ -80,7 +84,7 @@ pub(super) struct Parts {
     pub backend: String,
     pub process: Process,
     pub sender: tenon_wire::Sender<Order>,
-    pub wake: PipeWriter,
+    pub pipe: (PipeReader, PipeWriter),
     pub log: Log,
     pub shutdown: CancelToken,
     pub breaker: Option<Arc<Breaker>>,
@@ -88,7 +92,7 @@ pub(super) struct Parts {
 
 impl Worker {
     pub fn new(parts: Parts) -> Self {
-        let Parts { backend, process, sender, wake, log, shutdown, breaker } = parts;
+        let Parts { backend, process, sender, pipe, log, shutdown, breaker } = parts;
         let level = AtomicU8::new(level_of(&log));
         let state = State {
             calls: HashMap::new(),
@@ -105,7 +109,7 @@ impl Worker {
             backend,
             process,
             sender,
-            wake,
+            pipe,
             woken: AtomicBool::new(false),
             log,
             shutdown,
@@ -114,6 +118,7 @@ impl Worker {
             gone: Condvar::new(),
             held: Held::default(),
             breaker,
+            gate: Budget::new(1),
         }
     }
 
@@ -261,9 +266,14 @@ impl Worker {
     /// Wakes the thread that reads, to look what it is to do.
     pub fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            // The pipe is empty, and its other end open as long as the thread is.
-            _ = (&self.wake).write_all(&[0]);
+            // The pipe is empty, and its other end open.
+            _ = (&self.pipe.1).write_all(&[0]);
         }
+    }
+
+    /// Where [`Worker::wake`] can be read.
+    pub fn woken(&self) -> &PipeReader {
+        &self.pipe.0
     }
 
     /// The byte of [`Worker::wake`] was read.

@@ -69,9 +69,15 @@ impl Death {
 
     /// The error for a call that ran in it.
     pub fn error(&self) -> Error {
+        self.error_when("")
+    }
+
+    /// The same for what it did at that time: the beginning of a sentence.
+    pub fn error_when(&self, when: &str) -> Error {
+        let sentence = format!("{when}{}", self.sentence());
         let message = match self.last_words() {
-            Some(words) => format!("{}; it last said: {words}", self.sentence()),
-            None => self.sentence(),
+            Some(words) => format!("{sentence}; it last said: {words}"),
+            None => sentence,
         };
         let error = Error::new(ErrorKind::WorkerDied, message).with_detail("worker_pid", self.pid.to_string());
         let error = match self.cause {

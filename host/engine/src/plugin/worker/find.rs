@@ -11,11 +11,12 @@ const NAME: &str = "tenon-worker";
 
 /// The program: the one that the settings or the environment names, or else the first that is in one of its places.
 pub(super) fn program(settings: &WorkerSettings) -> Result<PathBuf> {
-    let named = settings.program.clone().map(|path| (path, "the engine's settings"));
+    let named = settings.program.clone().map(|path| (path, "the engine's settings name"));
     let variable = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
-    let named = named.or_else(|| variable().map(|path| (PathBuf::from(path), "the environment variable TENON_WORKER")));
+    let named =
+        named.or_else(|| variable().map(|path| (PathBuf::from(path), "the environment variable TENON_WORKER names")));
     if let Some((path, who)) = named {
-        return usable(&path).ok_or_else(|| missing(format!("{who} names {}, which is no program", path.display())));
+        return usable(&path).ok_or_else(|| missing(format!("{who} {}, which is no program", path.display())));
     }
     let places = places(&homes());
     places.iter().find_map(|path| usable(path)).ok_or_else(|| {
@@ -123,6 +124,6 @@ mod tests {
         let settings = WorkerSettings::new().program("/nowhere/tenon-worker");
         let error = program(&settings).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.message().contains("the engine's settings names /nowhere/tenon-worker"), "{error}");
+        assert!(error.message().contains("the engine's settings name /nowhere/tenon-worker"), "{error}");
     }
 }

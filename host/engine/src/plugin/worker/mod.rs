@@ -36,7 +36,7 @@ mod tail;
 mod absent;
 
 #[cfg(not(unix))]
-pub(crate) use absent::{WorkerModel, WorkerSession, describe};
+pub(crate) use absent::{WorkerModel, WorkerSession, describe, program};
 #[cfg(unix)]
 pub(crate) use pool::{WorkerModel, WorkerSession};
 pub use settings::WorkerSettings;
@@ -112,10 +112,21 @@ pub(crate) struct Spec {
     pub files: Arc<Vec<VerifiedFile>>,
     /// `CAP_*` flags of the plugin, where they are known.
     pub caps: u32,
+    /// Its version, where that is known: a worker that says another, or another id, runs another plugin.
+    pub version: Option<String>,
     /// What the manifest says of its workers.
     pub options: WorkerOptions,
     /// The engine's.
     pub workers: Arc<Workers>,
+}
+
+/// The program that workers run.
+///
+/// # Errors
+/// `NotFound`, with where it was looked for.
+#[cfg(unix)]
+pub(crate) fn program(workers: &Workers) -> crate::error::Result<std::path::PathBuf> {
+    find::program(&workers.settings)
 }
 
 /// Asks a worker, which ends then, what a plugin is.
@@ -123,10 +134,7 @@ pub(crate) struct Spec {
 /// # Errors
 /// As [`WorkerModel::start`].
 #[cfg(unix)]
-pub(crate) fn describe(
-    spec: &Spec,
-    stop: &crate::cancel::StopSigns,
-) -> crate::error::Result<tenon_wire::Started> {
+pub(crate) fn describe(spec: &Spec, stop: &crate::cancel::StopSigns) -> crate::error::Result<tenon_wire::Started> {
     let (worker, started) = start::start(spec, None, stop)?;
     worker.quit();
     Ok(started)

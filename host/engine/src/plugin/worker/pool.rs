@@ -1,17 +1,19 @@
 //! The workers of one model: started when they are needed, again when they have died, and each with the model open.
 
+use super::Spec;
 use super::breaker::{self, Breaker};
 use super::call::{Answer, error_of, perform};
 use super::child::{Over, Worker, no_options};
-use super::{Spec, start::start};
+use super::start::{kind_of, start};
 use crate::cancel::StopSigns;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::call::Item;
 use crate::plugin::host::Call;
+use crate::threads::{Lease, Want};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tenon_abi::CAP_CANCEL_COARSE;
-use tenon_wire::{self as wire, Order, RunOrder, SandboxReport, Samples, Started, limits};
+use tenon_abi::{CAP_CANCEL_COARSE, CAP_CONCURRENT_SESSIONS};
+use tenon_wire::{self as wire, Order, RunOrder, Samples, SandboxReport, Started, limits};
 
 /// How often the stop signs are looked at while another starts a worker.
 const LOOK: Duration = Duration::from_millis(10);
@@ -111,8 +113,14 @@ impl WorkerModel {
     fn open_session(&self, call: &Call) -> Result<(Arc<Worker>, u32)> {
         loop {
             let (worker, id) = self.worker(call.stop_signs())?;
-            let order = |call_id| {
-                Ok(Order::OpenSession { call: call_id, session: id, options: call.document().to_owned() })
+            let order =
+                |call_id| Ok(Order::OpenSession { call: call_id, session: id, options: call.document().to_owned() });
+            let alone = match self.alone(&worker, call.stop_signs()) {
+                Ok(alone) => alone,
+                Err(error) => {
+                    worker.remove_session();
+                    return Err(error);
+                }
             };
             let answer = match perform(&worker, call, self.grace(), order) {
                 Ok(answer) => answer,
@@ -122,6 +130,7 @@ impl WorkerModel {
                     continue;
                 }
             };
+            drop(alone);
             if answer.left_something() {
                 close(&worker, id);
             }
@@ -205,6 +214,13 @@ impl WorkerModel {
         Ok(())
     }
 
+    /// Waits until no other session of this worker is in the backend, where it cannot run several. The engine's own gate
+    /// counts sessions of all workers, and two may be in the same.
+    fn alone(&self, worker: &Worker, stop: &StopSigns) -> Result<Option<Lease>> {
+        let serial = self.spec.caps & CAP_CONCURRENT_SESSIONS == 0;
+        serial.then(|| worker.gate.lease(Want::UpTo(1), stop)).transpose()
+    }
+
     /// How long a call may take to end after it was told to.
     fn grace(&self) -> Duration {
         let grace = self.spec.workers.settings.grace;
@@ -282,7 +298,11 @@ impl WorkerSession {
             return self.reopen(&call);
         }
         let session = self.id;
-        match perform(&self.worker, &call, self.model.grace(), |id| Ok(Order::ResetSession { call: id, session })) {
+        let alone = self.model.alone(&self.worker, call.stop_signs())?;
+        let performed =
+            perform(&self.worker, &call, self.model.grace(), |id| Ok(Order::ResetSession { call: id, session }));
+        drop(alone);
+        match performed {
             Ok(answer) => answer.result,
             Err(_) => self.reopen(&call),
         }
@@ -293,7 +313,10 @@ impl WorkerSession {
         loop {
             let session = self.id;
             let order = |id| run_order(id, session, task, items, &call).map(|run| Order::Run(Box::new(run)));
-            match perform(&self.worker, &call, self.model.grace(), order) {
+            let alone = self.model.alone(&self.worker, call.stop_signs())?;
+            let performed = perform(&self.worker, &call, self.model.grace(), order);
+            drop(alone);
+            match performed {
                 Ok(answer) => {
                     if answer.status.is_some() {
                         self.model.breaker.served();
@@ -342,8 +365,8 @@ fn crossing(item: &Item<'_>) -> Result<wire::Item> {
         Item::Text { role, text } => Ok(wire::Item::Text { role: role.to_owned(), text: text.to_owned() }),
         Item::Audio { samples, rate } => {
             let samples = Samples::new(samples).map_err(|error| {
-                let message = format!("no memory for {} samples on their way to a worker: {error}", samples.len());
-                Error::new(ErrorKind::OutOfMemory, message).with_source(error)
+                let message = format!("cannot hand {} samples to a worker: {error}", samples.len());
+                Error::new(kind_of(&error), message).with_source(error)
             })?;
             Ok(wire::Item::Audio { rate, samples })
         }

@@ -39,11 +39,7 @@ pub(super) enum Exit {
 
 impl Process {
     /// Starts `program` with `socket` as its standard input. Its standard error can be read from what comes back.
-    pub fn spawn(
-        program: &Path,
-        socket: OwnedFd,
-        environment: &[(String, String)],
-    ) -> io::Result<(Self, ChildStderr)> {
+    pub fn spawn(program: &Path, socket: OwnedFd, environment: &[(String, String)]) -> io::Result<(Self, ChildStderr)> {
         use std::os::unix::process::CommandExt;
         let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         let mut child = Command::new(program)
@@ -61,11 +57,9 @@ impl Process {
         let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let pid = child.id();
         #[cfg(target_os = "linux")]
-        let handle = rustix::process::pidfd_open(
-            rustix::process::Pid::from_child(&child),
-            rustix::process::PidfdFlags::empty(),
-        )
-        .ok();
+        let handle =
+            rustix::process::pidfd_open(rustix::process::Pid::from_child(&child), rustix::process::PidfdFlags::empty())
+                .ok();
         Ok((
             Self {
                 pid,

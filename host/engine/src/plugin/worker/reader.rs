@@ -11,7 +11,7 @@ use super::tail::Tail;
 use crate::log;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
-use std::io::{PipeReader, Read};
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ChildStderr;
@@ -50,7 +50,6 @@ pub(super) struct Reader {
     pub worker: Arc<Worker>,
     pub receiver: Receiver<Reply>,
     pub stderr: Option<ChildStderr>,
-    pub wake: PipeReader,
     pub limits: Limits,
     pub watched: Watched,
 }
@@ -147,7 +146,7 @@ impl Reader {
             let ready = self.wait();
             if ready.wake {
                 // One byte, which `wake` wrote.
-                _ = self.wake.read(&mut [0]);
+                _ = self.worker.woken().read(&mut [0]);
                 self.worker.was_woken();
             }
             if ready.stderr {
@@ -172,7 +171,7 @@ impl Reader {
         let timeout = Timespec::try_from(left.max(Duration::from_millis(1))).ok();
         let (socket, stderr) = (Some(&self.receiver), self.stderr.as_ref());
         let mut fds = Vec::with_capacity(4);
-        fds.push(PollFd::new(&self.wake, PollFlags::IN));
+        fds.push(PollFd::new(self.worker.woken(), PollFlags::IN));
         fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
         fds.extend(stderr.map(|stderr| PollFd::new(stderr, PollFlags::IN)));
         fds.extend(self.worker.process.handle().map(|handle| PollFd::new(handle, PollFlags::IN)));
@@ -222,7 +221,8 @@ impl Reader {
             (Reply::Refused(_), Stage::Greeted) => *stage = Stage::Refused,
             (Reply::Log { .. }, Stage::Greeted | Stage::Ready | Stage::Refused) => {}
             (Reply::Pong { .. }, Stage::Ready) => {}
-            (Reply::Output { .. } | Reply::Progress { .. } | Reply::Pull { .. } | Reply::Done { .. }, Stage::Ready) => {}
+            (Reply::Output { .. } | Reply::Progress { .. } | Reply::Pull { .. } | Reply::Done { .. }, Stage::Ready) => {
+            }
             (reply, _) => return Err(format!("{} where none may be", name_of(reply))),
         }
         match reply {
@@ -293,7 +293,8 @@ impl Reader {
             }
         }
         // Counted in looks and not on the clock: time in which this process itself stood still is no silence.
-        if self.interval() * self.watched.unanswered.unwrap_or(0) >= self.limits.silence {
+        let unanswered = self.watched.unanswered.unwrap_or(0);
+        if unanswered > 0 && self.interval() * unanswered >= self.limits.silence {
             self.worker.kill(Verdict::Silent(self.limits.silence));
         }
         let stalled = |stall: &Duration| {

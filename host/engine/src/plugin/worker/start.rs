@@ -26,11 +26,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const DEAF: Duration = Duration::from_secs(5);
 
 /// Starts a worker and lets it open its plugin. `breaker` hears of its death.
-pub(super) fn start(
-    spec: &Spec,
-    breaker: Option<&Arc<Breaker>>,
-    stop: &StopSigns,
-) -> Result<(Arc<Worker>, Started)> {
+pub(super) fn start(spec: &Spec, breaker: Option<&Arc<Breaker>>, stop: &StopSigns) -> Result<(Arc<Worker>, Started)> {
     stop.check()?;
     let began = Instant::now();
     let program = find::program(&spec.workers.settings)?;
@@ -63,14 +59,13 @@ fn launch(spec: &Spec, breaker: Option<&Arc<Breaker>>, program: &Path) -> Result
     };
     let (link, socket) = Link::pair().map_err(impossible)?;
     let (sender, receiver) = link.split();
-    let (woken, wake) = io::pipe().map_err(impossible)?;
-    let (process, stderr) =
-        Process::spawn(program, socket, &workers.settings.environment).map_err(impossible)?;
+    let pipe = io::pipe().map_err(impossible)?;
+    let (process, stderr) = Process::spawn(program, socket, &workers.settings.environment).map_err(impossible)?;
     let worker = Arc::new(Worker::new(Parts {
         backend: spec.name.clone(),
         process,
         sender: sender.with_timeout(DEAF),
-        wake,
+        pipe,
         log: workers.log.clone(),
         shutdown: workers.shutdown.clone(),
         breaker: breaker.cloned(),
@@ -85,8 +80,7 @@ fn launch(spec: &Spec, breaker: Option<&Arc<Breaker>>, program: &Path) -> Result
         memory: spec.options.memory_limit,
     };
     let stderr = quiet.is_ok().then_some(stderr);
-    let reader =
-        Reader { worker: Arc::clone(&worker), receiver, stderr, wake: woken, limits, watched: Watched::default() };
+    let reader = Reader { worker: Arc::clone(&worker), receiver, stderr, limits, watched: Watched::default() };
     let log = workers.log.clone();
     let thread = log.within(|| workers.crew.spawn("tenon-worker", None, move || reader.run()));
     match thread {
@@ -102,7 +96,8 @@ fn launch(spec: &Spec, breaker: Option<&Arc<Breaker>>, program: &Path) -> Result
     }
 }
 
-fn kind_of(error: &io::Error) -> ErrorKind {
+/// The kind of what the system refuses.
+pub(super) fn kind_of(error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
         _ => ErrorKind::Io,
@@ -133,7 +128,8 @@ impl Said<'_> {
         // The descriptors are the worker's from here on.
         drop(order);
         match self.next()? {
-            Message::Started(started) => Ok(*started),
+            Message::Started(started) if self.is_known(&started) => Ok(*started),
+            Message::Started(_) => Err(self.changed()),
             Message::Refused(outcome) => Err(self.refusal(outcome)),
             _ => Err(self.nonsense()),
         }
@@ -149,11 +145,7 @@ impl Said<'_> {
             if let Some(death) = batch.death.as_ref().filter(|_| batch.messages.is_empty()) {
                 // A worker that ends because the start was to end is no news.
                 self.stop.check()?;
-                let error = death.error();
-                let message = format!("{}, before it was ready", error.message());
-                let error = error.details().fold(Error::new(error.kind(), message), |to, (key, value)| {
-                    to.with_detail(key, value)
-                });
+                let error = death.error_when("before it was ready, ");
                 return Err(error.with_detail("program", self.program.display().to_string()));
             }
             self.messages = batch.messages;
@@ -162,6 +154,20 @@ impl Said<'_> {
                 self.worker.kill(Verdict::Late(self.spec.workers.settings.start));
             }
         }
+    }
+
+    /// Whether it runs the plugin that it was started for, as far as that is known.
+    fn is_known(&self, started: &Started) -> bool {
+        let Spec { name, caps, version, .. } = self.spec;
+        version.as_ref().is_none_or(|version| (name, version, caps) == (&started.id, &started.version, &started.caps))
+    }
+
+    fn changed(&self) -> Error {
+        let what = "a plugin of another id, version or ability than the worker that described it";
+        self.worker.kill(Verdict::Garbage(what.to_owned()));
+        let message = format!("the worker of backend \"{}\" sent garbage: {what}", self.spec.name);
+        let error = Error::new(ErrorKind::WorkerDied, message);
+        error.with_detail("worker_pid", self.worker.process.pid().to_string())
     }
 
     fn nonsense(&self) -> Error {
@@ -210,7 +216,8 @@ impl Said<'_> {
     /// Why it does not start, as the plugin in this process would say it.
     fn refusal(&self, outcome: Outcome) -> Error {
         let Outcome { status, message, details } = outcome;
-        let judged = Call::new(StopSigns::default()).end_remote(Remote::Returned { status, message, details }, &self.spec.name);
+        let judged =
+            Call::new(StopSigns::default()).end_remote(Remote::Returned { status, message, details }, &self.spec.name);
         match judged {
             Err(error) => error,
             Ok(()) => Error::new(ErrorKind::WorkerDied, "the worker refused to start and gave no reason"),

@@ -34,7 +34,8 @@ impl Tail {
         let first = bytes.iter().position(|byte| *byte == b'\n').filter(|_| cut);
         let whole = first.map_or(&*bytes, |end| &bytes[end + 1..]);
         // Control characters of whatever wrote there are not for the terminal of who reads the error.
-        let text = String::from_utf8_lossy(whole).replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}");
+        let text =
+            String::from_utf8_lossy(whole).replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}");
         text.trim().to_owned()
     }
 }

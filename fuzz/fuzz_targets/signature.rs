@@ -1,0 +1,5 @@
+//! `tenon_fuzz_targets::signature` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tenon_fuzz_targets::signature(data));
