@@ -18,7 +18,7 @@ pub fn short() -> Result<(), String> {
         eprintln!("skipped: the fault campaign runs on Linux only");
         return Ok(());
     }
-    campaign(&artifacts::debug_folder(), &["--seed", "1", "--seconds", "30"])
+    campaign(&artifacts::debug_folder(), &["--seed", "1", "--seconds", "15"])
 }
 
 /// Runs the campaign that was built in this folder.

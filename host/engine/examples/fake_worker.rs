@@ -24,6 +24,8 @@ mod fake {
 
     type Replies = Sender<Reply>;
 
+    const CAPS: u32 = tenon_abi::CAP_CONCURRENT_SESSIONS | tenon_abi::CAP_PARALLEL_OPEN | tenon_abi::CAP_LIVE_INPUT;
+
     pub fn main() {
         let fault = std::env::var("FAKE_WORKER").unwrap_or_default();
         let socket = stdin().as_fd().try_clone_to_owned().expect("the engine's socket");
@@ -86,7 +88,8 @@ mod fake {
             version: VERSION.to_owned(),
             abi: (tenon_abi::ABI_MAJOR, tenon_abi::ABI_MINOR),
             build_info: String::new(),
-            caps: 0,
+            // Those of echo, which it takes the place of.
+            caps: CAPS,
             description: "{}".to_owned(),
             has_estimate: false,
             sandbox: SandboxReport::default(),
