@@ -128,8 +128,20 @@ fn of_plugin(write: impl Fn()) {
     living().iter().for_each(|dispatch| with_default(dispatch, &write));
 }
 
-/// The most verbose level of plugins' lines that somebody whom they concern wants.
-pub(crate) fn level_of_plugins() -> LevelFilter {
+/// The most verbose level of plugins' lines that somebody whom they concern wants, as in the plugin contract: 0 none,
+/// 1 error to 5 trace.
+pub(crate) fn wanted_level() -> u8 {
+    match level_of_plugins() {
+        LevelFilter::OFF => 0,
+        LevelFilter::ERROR => 1,
+        LevelFilter::WARN => 2,
+        LevelFilter::INFO => 3,
+        LevelFilter::DEBUG => 4,
+        LevelFilter::TRACE => 5,
+    }
+}
+
+fn level_of_plugins() -> LevelFilter {
     if is_explained() {
         return enabled_level();
     }

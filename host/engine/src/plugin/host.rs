@@ -544,15 +544,7 @@ fn on_call(call: *const abi::Call, body: impl FnOnce(&Call) -> Status) -> Status
 }
 
 extern "C" fn log_level() -> i32 {
-    use tracing::level_filters::LevelFilter;
-    guarded(0, || match log::level_of_plugins() {
-        LevelFilter::OFF => 0,
-        LevelFilter::ERROR => 1,
-        LevelFilter::WARN => 2,
-        LevelFilter::INFO => 3,
-        LevelFilter::DEBUG => 4,
-        LevelFilter::TRACE => 5,
-    })
+    guarded(0, || i32::from(log::wanted_level()))
 }
 
 unsafe extern "C" fn write_log(level: i32, target: abi::Str, message: abi::Str) {

@@ -336,16 +336,7 @@ impl State {
 }
 
 fn level_of(log: &Log) -> u8 {
-    use tracing::level_filters::LevelFilter;
-    let level = match log.within(log::level_of_plugins) {
-        LevelFilter::OFF => 0,
-        LevelFilter::ERROR => 1,
-        LevelFilter::WARN => 2,
-        LevelFilter::INFO => 3,
-        LevelFilter::DEBUG => 4,
-        LevelFilter::TRACE => 5,
-    };
-    level.max(LEAST_LEVEL)
+    log.within(log::wanted_level).max(LEAST_LEVEL)
 }
 
 /// The options document of a call without options.
