@@ -1,7 +1,7 @@
 //! What a change must satisfy beside its tests: form, lints, documentation, generated files, arrows, licences.
 
 use crate::process::{cargo, find, output, run as run_command};
-use crate::test::NATIVE;
+use crate::test::{NATIVE, leave_out};
 use crate::{artifacts, dist};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +87,7 @@ pub fn generate(check: bool) -> Result<(), String> {
 
 fn lints() -> Result<(), String> {
     let mut command = cargo(&["clippy", "--locked", "--workspace", "--all-targets"]);
-    exclude_native(&mut command);
+    leave_out(&mut command);
     run_command(command.args(["--", "-D", "warnings"]))?;
     // In the release profile, so that the engines that were built for it are used again.
     run_command(&mut cargo(&[
@@ -108,14 +108,8 @@ fn lints() -> Result<(), String> {
 
 fn documentation() -> Result<(), String> {
     let mut command = cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
-    exclude_native(&mut command);
+    leave_out(&mut command);
     run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-fn exclude_native(command: &mut std::process::Command) {
-    for package in NATIVE {
-        command.args(["--exclude", package]);
-    }
 }
 
 fn licences() -> Result<(), String> {

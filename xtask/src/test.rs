@@ -3,11 +3,18 @@
 use crate::process::{self, cargo, root, run as run_command};
 use crate::{artifacts, dist, faults, tools};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Crates that link an engine: they are tested through the host, by `tests/native`, and whisper's also by its own tests.
 pub const NATIVE: &[&str] = &["tenon-whisper", "tenon-llama", "tenon-bench-whisper", "tenon-bench-llama"];
+
+/// Crates that measure with clocks and signals that Windows has not.
+const WITH_UNIX_CLOCKS: &[&str] = &["tenon-bench", "tenon-bench-meter"];
+
+const FAILED: &str = "some tests failed; their names stand above";
+/// Files of tests that mostly wait for one compiler or one packer: they run beside all others.
+const BESIDE: &[&str] = &["archive", "c_side", "cpp", "python", "sanitized"];
 
 /// Sums of the test runner's closing lines.
 #[derive(Default)]
@@ -27,9 +34,7 @@ pub fn run() -> Result<(), String> {
     let _ = std::fs::remove_file(&skips);
     // One linker for the better part of a minute, and nothing here waits for it.
     let compiling = of_whisper(&["--no-run", "--quiet"]).spawn();
-    let mut command = of_all_crates("test", &["--no-fail-fast"]);
-    command.env("TENON_SKIP_LOG", &skips).env("TENON_TEST_LIBRARIES", artifacts::debug_folder());
-    let tests = tally.count(&mut command);
+    let tests = tally.of_all_crates(&skips);
     let compiled = compiling.and_then(|mut child| child.wait()).map_err(|error| format!("cargo test: {error}"));
     let own = compiled.and_then(|_| tally.count(&mut of_whisper(&[])));
     let faults = tally.step("faults", faults::short());
@@ -67,11 +72,47 @@ fn of_whisper(more: &[&str]) -> Command {
 /// A command of cargo on all crates that can be tested by themselves.
 fn of_all_crates(verb: &str, more: &[&str]) -> Command {
     let mut command = cargo(&[verb, "--locked", "--workspace"]);
-    for package in NATIVE {
-        command.args(["--exclude", package]);
-    }
+    leave_out(&mut command);
     command.args(more);
     command
+}
+
+/// Has a command on the whole workspace leave out the crates that are not built by themselves on this system.
+pub fn leave_out(command: &mut Command) {
+    let not_here = if cfg!(windows) { WITH_UNIX_CLOCKS } else { &[] };
+    for package in NATIVE.iter().chain(not_here) {
+        command.args(["--exclude", package]);
+    }
+}
+
+/// The names of all files of tests.
+fn files_of_tests() -> Result<Vec<String>, String> {
+    let output = of_all_crates("test", &["--no-run", "--color", "never"])
+        .output()
+        .map_err(|error| format!("cargo test: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(format!("the tests do not compile:\n{said}"));
+    }
+    let files: Vec<String> = said.lines().filter_map(file_of_tests).map(str::to_owned).collect();
+    match BESIDE.iter().find(|name| !files.iter().any(|file| file == *name)) {
+        Some(name) => Err(format!("cargo test --no-run names no tests/{name}.rs:\n{said}")),
+        None => Ok(files),
+    }
+}
+
+/// The name in `Executable tests/NAME.rs (…)`, or `Executable tests/NAME/main.rs (…)`.
+fn file_of_tests(line: &str) -> Option<&str> {
+    let path = line.trim().strip_prefix("Executable tests")?.split(" (").next()?;
+    let path = path.trim_start_matches(['/', '\\']).strip_suffix(".rs")?;
+    path.split(['/', '\\']).next()
+}
+
+/// Runs a command to its end; gives what it wrote to standard output, and whether it succeeded.
+fn listen(mut command: Command) -> Result<(Vec<String>, bool), String> {
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("cargo test: {error}"))?;
+    let lines = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    Ok((lines, output.status.success()))
 }
 
 /// Where a test that cannot run here writes a line that says why, so that nothing is skipped silently.
@@ -92,6 +133,29 @@ impl Tally {
         outcome
     }
 
+    /// All tests of [`of_all_crates`], those of [`BESIDE`] beside the others.
+    fn of_all_crates(&mut self, skips: &Path) -> Result<(), String> {
+        let (beside, others): (Vec<_>, Vec<_>) =
+            files_of_tests()?.into_iter().partition(|name| BESIDE.contains(&name.as_str()));
+        let tests = |kinds: &[&str], names: &[String]| {
+            let mut command = of_all_crates("test", &["--no-fail-fast"]);
+            command.args(kinds).args(names.iter().flat_map(|name| ["--test", name]));
+            command.env("TENON_SKIP_LOG", skips).env("TENON_TEST_LIBRARIES", artifacts::debug_folder());
+            command
+        };
+        let apart = tests(&[], &beside);
+        let apart = std::thread::spawn(move || listen(apart));
+        let others = self.count(&mut tests(&["--lib", "--bins"], &others));
+        let (lines, succeeded) = apart.join().map_err(|_| "cargo test: its thread panicked")??;
+        for line in lines {
+            println!("{line}");
+            self.add(&line);
+        }
+        let examples = self.count(&mut tests(&["--doc"], &[]));
+        let beside = if succeeded { Ok(()) } else { Err(FAILED.to_owned()) };
+        others.and(beside).and(examples)
+    }
+
     /// Runs a test command, passing its output on and adding its `test result:` lines up.
     fn count(&mut self, command: &mut Command) -> Result<(), String> {
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;
@@ -103,7 +167,7 @@ impl Tally {
             }
         }
         let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
-        if status.success() { Ok(()) } else { Err("some tests failed; their names stand above".to_owned()) }
+        if status.success() { Ok(()) } else { Err(FAILED.to_owned()) }
     }
 
     /// Reads `test result: ok. 6 passed; 1 failed; 0 ignored; …`.
@@ -125,6 +189,15 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_the_names_of_tests() {
+        let name = |line| file_of_tests(line);
+        assert_eq!(name("  Executable tests/cpp.rs (target/debug/deps/cpp-0123)"), Some("cpp"));
+        assert_eq!(name("  Executable tests/pull/main.rs (target/debug/deps/pull-0123)"), Some("pull"));
+        assert_eq!(name("  Executable unittests src/lib.rs (target/debug/deps/tenon-0123)"), None);
+        assert_eq!(name("   Compiling tests v1.0.0"), None);
+    }
 
     #[test]
     fn adds_up_the_closing_lines_of_the_runner() {

@@ -13,6 +13,8 @@ use tenon_bench_meter::wav_samples;
 
 /// Kills of a worker that one process measures.
 const KILLS: usize = 10;
+/// Blocks of runs in turn for each pair of processes.
+const BLOCKS: usize = 4;
 
 /// What is measured: its key in a side's report, its unit, and whether the ratio or the difference is of interest.
 const FIGURES: [(&str, &str, bool); 4] =
@@ -38,6 +40,7 @@ pub fn run(flags: &[&str]) -> Outcome<()> {
             }
         }
         FIGURES.iter().for_each(|figure| print_figure(case, *figure, &sides));
+        print_blocks(case, &wav, pairs * BLOCKS)?;
         print_times(case, "detected", &sides);
         print_times(case, "recovered", &sides);
     }
@@ -64,6 +67,51 @@ fn print_figure(case: &str, (key, unit, as_ratio): (&str, &str, bool), sides: &[
     println!("{what:<22}{process:>12.2}{worker:>12.2}{median:>22.3}{least:>10.3}{most:>10.3}");
 }
 
+/// Runs in turn in one process, which what the machine does meanwhile meets alike.
+fn print_blocks(case: &str, wav: &Path, blocks: usize) -> Outcome<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["side", "isolated", case]).arg(wav).arg("both").arg(blocks.to_string());
+    let ratios: Vec<f64> = serde_json::from_slice(&output(&mut command)?.stdout)?;
+    let ratios = sorted(ratios);
+    let at = |part: usize| ratios[ratios.len() * part / 100];
+    println!(
+        "{case} run in turn, worker to process: median {:.4}, half of them from {:.4} to {:.4}, all from {:.4} to {:.4} \
+         ({blocks} blocks)",
+        at(50),
+        at(25),
+        at(75),
+        ratios[0],
+        ratios[ratios.len() - 1],
+    );
+    Ok(())
+}
+
+/// Process, worker, worker, process: the ratio of the times of each such block.
+fn in_turn(case: &str, wav: &str, blocks: &str) -> Outcome<()> {
+    let (name, _, work) = requests(case, wav)?;
+    let engine = engine()?;
+    let mut process = engine.load(name, Load::new())?.session()?;
+    let mut worker = engine.load(name, Load::new().isolation(Isolation::Worker))?.session()?;
+    let mut time = |in_worker: bool| -> Outcome<f64> {
+        let began = Instant::now();
+        if in_worker {
+            worker.run(&work)?
+        } else {
+            process.run(&work)?
+        };
+        Ok(milliseconds(began))
+    };
+    time(false)?;
+    time(true)?;
+    let mut ratios = Vec::new();
+    for _ in 0..blocks.parse()? {
+        let (first, one, two, last) = (time(false)?, time(true)?, time(true)?, time(false)?);
+        ratios.push((one + two) / (first + last));
+    }
+    println!("{}", json!(ratios));
+    Ok(())
+}
+
 /// Times of the worker side alone, of all pairs together.
 fn print_times(case: &str, key: &str, sides: &[(Value, Value)]) {
     let times = sides.iter().flat_map(|side| side.1[key].as_array().into_iter().flatten());
@@ -78,17 +126,21 @@ fn print_times(case: &str, key: &str, sides: &[(Value, Value)]) {
     );
 }
 
-/// One side: `speech|text WAV process|worker`. Prints one line of JSON.
+fn engine() -> Outcome<Engine> {
+    let builder = Engine::builder().manifest_dir(root().join("manifests")).models_dir(root().join("models"));
+    Ok(builder.plugin_dir(release_folder()?).state_dir(root().join("target/bench")).build()?)
+}
+
+/// One side: `speech|text WAV process|worker`, or `both BLOCKS`. Prints one line of JSON.
 pub fn side(arguments: &[&str]) -> Outcome<()> {
-    let [case, wav, isolation] = arguments else { return Err("side isolated takes three words".into()) };
+    let (case, wav, isolation) = match arguments {
+        [case, wav, "both", blocks] => return in_turn(case, wav, blocks),
+        [case, wav, isolation] => (*case, *wav, *isolation),
+        _ => return Err("side isolated takes three words".into()),
+    };
     let (name, short, work) = requests(case, wav)?;
-    let isolation = if *isolation == "worker" { Isolation::Worker } else { Isolation::Process };
-    let engine = Engine::builder()
-        .manifest_dir(root().join("manifests"))
-        .models_dir(root().join("models"))
-        .plugin_dir(release_folder()?)
-        .state_dir(root().join("target/bench"))
-        .build()?;
+    let isolation = if isolation == "worker" { Isolation::Worker } else { Isolation::Process };
+    let engine = engine()?;
     // Ledger and description are there after this, as they are for every load but the first.
     drop(engine.load(name, Load::new().isolation(isolation))?);
     let began = Instant::now();

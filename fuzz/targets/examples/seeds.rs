@@ -299,6 +299,7 @@ mod conversation {
         let text = Item::Text { role: "user".to_owned(), text: "Wie geht\u{2019}s?".to_owned() };
         let audio = |samples| Item::Audio { rate: 16_000, samples };
         let options = "{}".to_owned();
+        #[cfg_attr(not(target_os = "linux"), allow(unused_mut, reason = "only Linux adds to them"))]
         let mut orders = vec![
             (2, start()?),
             (0, Order::Estimate { call: 1, options: options.clone() }),

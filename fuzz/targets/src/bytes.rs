@@ -40,6 +40,8 @@ impl<'a> Bytes<'a> {
     }
 
     /// A number of four bytes.
+    // Only targets of worker mode read these.
+    #[cfg(unix)]
     pub fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.array())
     }

@@ -130,24 +130,41 @@ pub(crate) struct BlockFeed {
     pub blocks: Arc<Blocks>,
     pub stop: StopSigns,
     pub lease: Arc<Lease>,
+    /// The threads are lent right now.
+    pub lent: bool,
+}
+
+impl BlockFeed {
+    fn take_back(&mut self, pulled: Pulled) -> Pulled {
+        if !std::mem::take(&mut self.lent) {
+            return pulled;
+        }
+        self.lease.take_back(&self.stop).map_or_else(Pulled::Failed, |()| pulled)
+    }
 }
 
 impl Feed for BlockFeed {
     fn pull(&mut self, timeout: Option<Duration>) -> Pulled {
+        let pulled = self.pull_on(timeout);
+        self.take_back(pulled)
+    }
+
+    fn pull_on(&mut self, timeout: Option<Duration>) -> Pulled {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             if let Some(pulled) = self.blocks.try_pull() {
-                return pulled;
+                return self.take_back(pulled);
             }
             if let Err(error) = self.stop.check() {
-                return Pulled::Failed(error);
+                return self.take_back(Pulled::Failed(error));
             }
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Pulled::Timeout;
             }
-            if let Err(error) = self.lease.while_idle(&self.stop, || self.blocks.wait(until, &self.stop)) {
-                return Pulled::Failed(error);
+            if !std::mem::replace(&mut self.lent, true) {
+                self.lease.lend();
             }
+            self.blocks.wait(until, &self.stop);
         }
     }
 }
@@ -421,6 +438,27 @@ impl std::fmt::Debug for LiveInput {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::threads::{Budget, Want};
+
+    #[test]
+    fn threads_stay_lent_while_a_backend_waits_on_and_are_back_with_what_it_gets() {
+        let (budget, stop, blocks) = (Budget::new(2), StopSigns::default(), Blocks::new(8_000));
+        let lease = Arc::new(budget.lease(Want::Exactly(2), &stop).unwrap());
+        let mut feed = BlockFeed { blocks: Arc::clone(&blocks), stop: stop.clone(), lease, lent: false };
+        let is_free = || {
+            let soon = Some(Instant::now() + Duration::from_millis(20));
+            budget.lease(Want::Exactly(2), &StopSigns { deadline: soon, ..StopSigns::default() }).is_ok()
+        };
+        let moment = Duration::from_millis(1);
+        assert!(!is_free());
+        assert!(matches!(feed.pull_on(Some(moment)), Pulled::Timeout) && is_free());
+        assert!(matches!(feed.pull_on(Some(moment)), Pulled::Timeout) && is_free());
+        // The backend goes on without a block.
+        assert!(matches!(feed.pull(Some(moment)), Pulled::Timeout) && !is_free());
+        assert!(matches!(feed.pull_on(Some(moment)), Pulled::Timeout) && is_free());
+        blocks.finish(Ok(()));
+        assert!(matches!(feed.pull_on(None), Pulled::End) && !is_free());
+    }
 
     #[test]
     fn a_decoder_that_nobody_listens_to_any_more_ends_and_is_joined() {

@@ -132,7 +132,7 @@ impl Run {
         let mut call = Call::new(self.stop.clone()).with_options(self.options.clone()).with_sink(collector.sink());
         if let Some(incoming) = &audio.incoming {
             let (blocks, lease) = (Arc::clone(incoming.blocks()), Arc::clone(lease));
-            let feed = BlockFeed { blocks, stop: self.stop.clone(), lease };
+            let feed = BlockFeed { blocks, stop: self.stop.clone(), lease, lent: false };
             call = call.with_feed(Box::new(feed), self.model.rate()?);
         }
         if let Some(channel) = channel.cloned() {

@@ -193,20 +193,29 @@ impl Lease {
 
     /// Gives the threads back while `wait` waits for the caller, and waits for as many again afterwards.
     pub(crate) fn while_idle<T>(&self, stop: &StopSigns, wait: impl FnOnce() -> T) -> Result<T> {
-        {
-            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-            *parked += 1;
-            if *parked == 1 {
-                self.budget.give_back(self.count);
-            }
-        }
+        self.lend();
         let result = wait();
+        self.take_back(stop)?;
+        Ok(result)
+    }
+
+    /// Gives the threads back until [`take_back`](Self::take_back).
+    pub(crate) fn lend(&self) {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        *parked += 1;
+        if *parked == 1 {
+            self.budget.give_back(self.count);
+        }
+    }
+
+    /// Waits for as many threads as were lent. When that fails they stay lent.
+    pub(crate) fn take_back(&self, stop: &StopSigns) -> Result<()> {
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         if *parked == 1 {
             self.budget.take(Want::Exactly(self.count), stop)?;
         }
         *parked -= 1;
-        Ok(result)
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tests of requests, streams and faults once more, with every model in a worker: nobody can tell the difference.
 //!
 //! The name of this program is what makes `tenon_testkit::Home` write `isolation = "worker"` into its manifests.
+#![cfg(unix)]
 
 #[path = "faults.rs"]
 mod faults;

@@ -355,6 +355,76 @@ fn a_worker_that_nobody_uses_ends_and_comes_back() {
 }
 
 #[test]
+fn who_gives_up_on_a_restart_leaves_it_to_the_next_one() {
+    let home = Home::with_echo();
+    home.add_manifest("echo", "generate", "echo", "isolation = \"worker\"\n[load]\ndelay_ms = 50");
+    let (_engine, lines, model) = started(&home);
+    let mut session = model.session().unwrap();
+    let (pid, starts) = (last_pid(&lines), pids(&lines).len());
+    kill(pid);
+    until("it ends", || !runs(pid));
+    // A start takes ten times as long as a delay, and nobody waits for so long.
+    let request = Request::generate("at last").deadline(Duration::from_millis(150));
+    let mut outcomes = std::iter::repeat_with(|| session.run(&request)).take(200);
+    let first = outcomes.position(|outcome| outcome.is_ok()).expect("no start has come to its end");
+    assert!(first > 0, "the start was faster than the deadline: nothing was shown");
+    assert_eq!(pids(&lines).len(), starts + 1, "{:?}", lines.all());
+}
+
+/// Listens to nothing but warnings, and panics when it hears one.
+struct Panics;
+
+impl tracing::Subscriber for Panics {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("for the test: whoever listens to the log panics");
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_log_that_panics_keeps_nobody_from_hearing_of_a_crash() {
+    let home = home("faulty", "");
+    let engine = builder(&home).log(tracing::Dispatch::new(Panics)).build().unwrap();
+    let model = engine.load("faulty", Load::new()).unwrap();
+    let mut session = model.session().unwrap();
+    let error = session.run(&asks("abort")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+    is_well(&mut session);
+    drop((session, model));
+    engine.shutdown_within(LONG).unwrap();
+}
+
+#[test]
+#[expect(unsafe_code, reason = "no safe function blocks signals")]
+fn signals_that_a_thread_of_the_host_blocks_are_not_blocked_in_its_workers() {
+    let home = home("faulty", "");
+    // SAFETY: the set is written before it is read, and the mask is this thread's.
+    unsafe {
+        let mut signals = std::mem::MaybeUninit::uninit();
+        libc::sigemptyset(signals.as_mut_ptr());
+        [libc::SIGTERM, libc::SIGSEGV].iter().for_each(|signal| _ = libc::sigaddset(signals.as_mut_ptr(), *signal));
+        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+    }
+    let (_engine, lines, _model) = started(&home);
+    let blocked = |process: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&line, 16).unwrap()
+    };
+    assert_ne!(blocked("thread-self"), 0);
+    assert_eq!(blocked(&last_pid(&lines).to_string()), 0);
+}
+
+#[test]
 fn a_request_without_a_sign_of_life_is_ended_and_one_that_waits_for_its_reader_is_not() {
     let home = home("faulty", "stall_timeout = 1");
     let (_engine, lines, model) = started(&home);

@@ -223,19 +223,20 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("folder")).unwrap();
         assert!(is_unsafe(&open(root.path(), &["folder"]).unwrap_err()));
-        let pipe = root.path().join("pipe");
-        let made = rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            rustix::fs::makedev(0, 0),
-        );
+        symlink("loop", root.path().join("loop")).unwrap();
+        assert!(open(root.path(), &["loop"]).is_err());
+    }
+
+    /// Of its own, because rustix makes no pipes by name on Apple's systems.
+    #[cfg(not(target_vendor = "apple"))]
+    #[test]
+    fn refuses_a_pipe() {
+        use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+        let root = tempfile::tempdir().unwrap();
+        let made = mknodat(CWD, root.path().join("pipe"), FileType::Fifo, Mode::RUSR, makedev(0, 0));
         if made.is_ok() {
             assert!(is_unsafe(&open(root.path(), &["pipe"]).unwrap_err()));
         }
-        symlink("loop", root.path().join("loop")).unwrap();
-        assert!(open(root.path(), &["loop"]).is_err());
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Error {
     Garbage(String),
     /// What was to be sent is more than a frame holds. Nothing was sent, and the link is as good as before.
     TooLarge(String),
+    /// The system refused to send a frame. Nothing of it was sent, and the link is as good as before.
+    Unsent(io::Error),
     /// The peer did not take a whole frame in this time. The link is of no more use.
     Stalled(Duration),
     /// The peer closed its end before or while this was sent.
@@ -29,7 +31,7 @@ impl fmt::Display for Error {
             Self::Stalled(time) => write!(f, "the other side did not read for {} s", time.as_secs_f32()),
             Self::Closed => f.write_str("the other side closed the connection"),
             Self::Cut => f.write_str("the connection ended inside of a frame"),
-            Self::Io(error) => error.fmt(f),
+            Self::Unsent(error) | Self::Io(error) => error.fmt(f),
         }
     }
 }
@@ -37,7 +39,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Unsent(error) | Self::Io(error) => Some(error),
             _ => None,
         }
     }

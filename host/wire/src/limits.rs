@@ -6,6 +6,8 @@ pub const FRAME: usize = 17 * 1024 * 1024;
 pub const DESCRIPTORS: usize = 64;
 /// Most items of output that a worker may send before the engine gives more credit.
 pub const CREDIT: u32 = 256;
+/// Most bytes of output of one call, all its items together: the engine keeps them until the call is over.
+pub const ANSWER: usize = 512 * 1024 * 1024;
 /// Longest text, bytes: options, prompts, pieces of output, documents.
 pub const TEXT: usize = 16 * 1024 * 1024;
 /// Longest name, bytes: ids, versions, roles, tasks, files, keys of details.

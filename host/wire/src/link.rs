@@ -89,7 +89,8 @@ impl<M: Message> Sender<M> {
     /// Sends a frame, in one piece with its descriptors.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] leaves the link as it was. After every other error nothing more can be sent.
+    /// [`Error::TooLarge`] and [`Error::Unsent`] leave the link as it was. After every other error nothing more can be
+    /// sent.
     pub fn send(&self, message: &M) -> Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let Out { frame, broken } = &mut *out;
@@ -102,7 +103,7 @@ impl<M: Message> Sender<M> {
         let length = (frame.len() - LENGTH) as u32;
         frame[..LENGTH].copy_from_slice(&length.to_le_bytes());
         let sent = self.transmit(frame, &files);
-        *broken = sent.is_err();
+        *broken = sent.as_ref().is_err_and(|error| !matches!(error, Error::Unsent(_)));
         if frame.capacity() > 4 * CHUNK {
             *frame = Vec::new();
         }
@@ -118,6 +119,7 @@ impl<M: Message> Sender<M> {
     fn transmit(&self, mut bytes: &[u8], files: &[&File]) -> Result<()> {
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut files: Vec<BorrowedFd<'_>> = files.iter().map(|file| file.as_fd()).collect();
+        let whole = bytes.len();
         while !bytes.is_empty() {
             match self.transmit_some(bytes, &files, deadline.is_some()) {
                 Ok(count) => {
@@ -131,6 +133,7 @@ impl<M: Message> Sender<M> {
                     }
                 }
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Error::Closed),
+                Err(error) if bytes.len() == whole => return Err(Error::Unsent(error.into())),
                 Err(error) => return Err(Error::Io(error.into())),
             }
         }

@@ -17,6 +17,9 @@ pub struct Ongoing {
     deadline: Option<Instant>,
     flow: Mutex<Flow>,
     changed: Condvar,
+    /// Nothing of it may be sent any more. Held while something is sent that a thread of the plugin may send as late as
+    /// it likes.
+    over: Mutex<bool>,
 }
 
 /// What the engine lets in and out.
@@ -55,6 +58,7 @@ impl Ongoing {
             deadline: time.and_then(|time| Instant::now().checked_add(time)),
             flow: Mutex::new(Flow { credit, ..Flow::default() }),
             changed: Condvar::new(),
+            over: Mutex::new(false),
         })
     }
 
@@ -109,9 +113,17 @@ impl Ongoing {
         Ok(())
     }
 
-    /// Says that the call is over. Nothing of it may be sent after this.
+    /// Says that the call is over. Nothing of it is sent after this.
     pub fn done(&self, result: Result<(), Error>) {
-        self.send(&Reply::Done { call: self.id, outcome: outcome(result) });
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        *over = true;
+        crate::desk::send(&self.replies, &Reply::Done { call: self.id, outcome: outcome(result) });
+    }
+
+    /// Ends a call that has not begun, because it shall not.
+    pub fn never_begun(&self) {
+        let kind = self.flow().stopped.unwrap_or(ErrorKind::Cancelled);
+        self.done(Err(stopped(kind)));
     }
 
     fn progress(&self, fraction: f32) {
@@ -120,8 +132,13 @@ impl Ongoing {
         }
     }
 
-    fn send(&self, reply: &Reply) {
-        crate::desk::send(&self.replies, reply);
+    /// Sends what a thread of the plugin may send at any time; says whether the call was not over.
+    fn send(&self, reply: &Reply) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*over {
+            crate::desk::send(&self.replies, reply);
+        }
+        !*over
     }
 
     fn flow(&self) -> MutexGuard<'_, Flow> {
@@ -168,7 +185,9 @@ impl Feed for Live {
         let call = &self.0;
         let timeout_us = timeout.map_or(-1, |timeout| i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX));
         call.flow().pull = Pull::Asked;
-        call.send(&Reply::Pull { call: call.id, timeout_us });
+        if !call.send(&Reply::Pull { call: call.id, timeout_us }) {
+            return Pulled::End;
+        }
         let answer = call.wait(|flow| match std::mem::take(&mut flow.pull) {
             Pull::Answered(answer) => Some(answer),
             not_yet => {
@@ -222,6 +241,23 @@ mod tests {
         assert_eq!(crossed.status, status::E_MODEL);
         assert_eq!(crossed.message.as_deref(), Some("no tensor"));
         assert_eq!(crossed.details, [("file".to_owned(), "x".to_owned())]);
+    }
+
+    #[test]
+    fn nothing_follows_the_end_of_a_call() {
+        let (engine, worker) = tenon_wire::Link::pair().unwrap();
+        let (replies, _orders) = tenon_wire::Link::<Reply, tenon_wire::Order>::from(worker).split();
+        let call = Ongoing::new(7, 1, None, Arc::new(replies));
+        call.progress(0.25);
+        call.done(Ok(()));
+        call.progress(0.5);
+        assert!(matches!(Live(Arc::clone(&call)).pull(None), Pulled::End));
+        let (_sender, mut receiver) = engine.split();
+        let mut came = Vec::new();
+        while let tenon_wire::Received::Message(reply) = receiver.receive(Some(Duration::ZERO)).unwrap() {
+            came.push(matches!(reply, Reply::Done { call: 7, .. }));
+        }
+        assert_eq!(came, [false, true]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ static CRASHED: AtomicBool = AtomicBool::new(false);
 /// ends the process.
 pub fn install(socket: RawFd) {
     SOCKET.store(socket, Ordering::Relaxed);
+    unblock();
     for signal in SIGNALS {
         // The default comes back when the handler begins, so that the signal, raised again, ends the process.
         let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND | libc::SA_NODEFER;
@@ -53,6 +54,16 @@ pub fn exit(code: c_int) -> ! {
     }
     // SAFETY: always safe to call.
     unsafe { libc::_exit(code) }
+}
+
+/// The thread of the engine that started this process may have blocked signals, which is inherited.
+fn unblock() {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: the set is written before it is read. Neither call can fail with these arguments.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
 }
 
 fn dispose(signal: c_int, handler: libc::sighandler_t, flags: c_int) {

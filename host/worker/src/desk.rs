@@ -163,7 +163,7 @@ impl Desk {
             Order::Start(_) => broken("a second order to start"),
             Order::Quit => self.begin_to_quit(),
             _ if self.state().quits => {}
-            Order::Cancel { call, status } => self.on(call, |call| call.stop(status)),
+            Order::Cancel { call, status } => self.cancel(call, status),
             Order::Credit { call, count } => self.on(call, |call| call.credit(count)),
             Order::Block { call, samples } => self.answer(call, Answer::Block(samples.to_vec())),
             Order::NoBlock { call, status } => self.answer(call, Answer::None(status)),
@@ -182,6 +182,26 @@ impl Desk {
                 self.begin(run.call, run.credit, time, Work::Run(run, options, session));
             }
         }
+    }
+
+    /// Ends a call, at once where it waits for a thread.
+    fn cancel(self: &Arc<Self>, call: u32, status: i32) {
+        self.on(call, |call| call.stop(status));
+        let mut state = self.state();
+        let waits = state.queue.iter().position(|job| matches!(job, Job::Call(_, id, _) if *id == call));
+        let Some(Job::Call(ongoing, _, work)) = waits.and_then(|place| state.queue.remove(place)) else { return };
+        state.calls.remove(&call);
+        state.jobs -= 1;
+        if let Work::OpenSession(session, _) = work {
+            state.sessions.remove(&session);
+        }
+        drop(state);
+        match work {
+            Work::Reset(session, open) => self.check_in(session, open),
+            Work::Run(run, _, open) => self.check_in(run.session, open),
+            Work::Estimate(_) | Work::OpenModel(_) | Work::OpenSession(..) => {}
+        }
+        ongoing.never_begun();
     }
 
     /// Does something with a call; one that is over is left in peace, for the engine cannot know.
@@ -304,7 +324,7 @@ impl Desk {
                 let mut state = self.state();
                 // The engine may use the number again as soon as it hears, and find this thread.
                 state.calls.remove(&id);
-                state.main_is_free |= main;
+                state.main_is_free |= main && state.queue.is_empty();
                 drop(state);
                 call.done(result);
             }

@@ -4,12 +4,11 @@
 mod common;
 
 use common::{Ended, Worker, run, start};
-use std::io::Seek;
 use std::process::Command;
 use std::time::Duration;
 use tenon_abi::status;
 use tenon_testkit::{Built, echo, faulty, prober};
-use tenon_wire::{Order, Output, Reply, Sandbox};
+use tenon_wire::{Order, Output, Reply};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tenon-worker");
 
@@ -298,12 +297,13 @@ fn a_pull_that_nobody_answers_ends_when_the_call_is_cancelled() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_files_that_it_reads_have_positions_of_their_own() {
+    use std::io::Seek;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bin");
     std::fs::write(&path, "0123456789").unwrap();
     let mut order = start(&echo().library);
     // Without the sandbox others may look.
-    order.sandbox = Sandbox::Off;
+    order.sandbox = tenon_wire::Sandbox::Off;
     order.files.push(common::model_file(&path));
     let mut mine = order.files[0].file.try_clone().unwrap();
     mine.seek(std::io::SeekFrom::Start(7)).unwrap();
@@ -326,7 +326,7 @@ fn it_keeps_no_descriptor_that_it_was_not_given() {
     let left_open = rustix::io::dup(std::fs::File::open("/proc/self/exe").unwrap()).unwrap();
     let mut order = start(&echo().library);
     // Without the sandbox others may look.
-    order.sandbox = Sandbox::Off;
+    order.sandbox = tenon_wire::Sandbox::Off;
     let worker = Worker::spawn().start(order);
     drop(left_open);
     let folder = format!("/proc/{}/fd", worker.child.id());

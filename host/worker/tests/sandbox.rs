@@ -79,6 +79,8 @@ const FORBIDDEN: &[(&str, Text, Without)] = &[
     ("map-write-run", Text::Nothing, Without::Succeeds),
     ("map-run", Text::Nothing, Without::Succeeds),
     ("protect-run", Text::Nothing, Without::Succeeds),
+    ("map-shared", Text::Nothing, Without::Succeeds),
+    ("map-growing", Text::Nothing, Without::Succeeds),
 ];
 
 /// What an attempt is told.

@@ -132,6 +132,12 @@ pub enum Probe {
     MapRun,
     /// Make memory that was written runnable.
     ProtectRun,
+
+    // Memory that no limit counts.
+    /// Take memory that is shared with whoever is forked.
+    MapShared,
+    /// Take memory that grows like a stack.
+    MapGrowing,
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -248,7 +254,9 @@ mod linux {
             | Probe::PidfdOpen
             | Probe::SetAffinity
             | Probe::SetOwner => processes(probe, text),
-            Probe::MapWriteRun | Probe::MapRun | Probe::ProtectRun => code(probe),
+            Probe::MapWriteRun | Probe::MapRun | Probe::ProtectRun | Probe::MapShared | Probe::MapGrowing => {
+                memory(probe)
+            }
             _ => kernel(probe),
         }
     }
@@ -416,16 +424,21 @@ mod linux {
         status(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }.into())
     }
 
-    fn code(probe: Probe) -> Result<()> {
+    fn memory(probe: Probe) -> Result<()> {
         let (write, run) = (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ | libc::PROT_EXEC);
         let first = match probe {
             Probe::MapWriteRun => write | run,
             Probe::MapRun => run,
             _ => write,
         };
+        let kind = match probe {
+            Probe::MapShared => libc::MAP_SHARED,
+            Probe::MapGrowing => libc::MAP_PRIVATE | libc::MAP_GROWSDOWN,
+            _ => libc::MAP_PRIVATE,
+        };
         // SAFETY: a mapping of its own, given back below.
         unsafe {
-            let page = libc::mmap(null_mut(), 4096, first, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+            let page = libc::mmap(null_mut(), 4096, first, kind | libc::MAP_ANONYMOUS, -1, 0);
             if page == libc::MAP_FAILED {
                 return Err(Error::last_os_error());
             }

@@ -18,7 +18,10 @@ pub fn run(campaign: &Campaign, stage: &Stage, lane: usize) {
         let outcome = ask(campaign, stage, &mut session, &question, &flight, manner);
         let end = stage.judge(campaign, &flight, &question, outcome);
         campaign.report.request(end);
-        stage.end(lane, end);
+        let calm = stage.end(lane, end).filter(|_| matches!(manner, Manner::Run | Manner::Stream));
+        if let Some(took) = calm {
+            campaign.report.undisturbed(stage.name, took);
+        }
         // Now and then a new session, which is opened in whatever worker there is by then.
         if random.below(16) == 0 {
             session = None;

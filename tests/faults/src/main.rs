@@ -56,6 +56,6 @@ fn main() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
-    eprintln!("error: the fault campaign needs Linux, which is where workers are");
+    eprintln!("error: the fault campaign reads /proc, which only Linux has");
     ExitCode::FAILURE
 }

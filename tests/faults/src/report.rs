@@ -34,7 +34,9 @@ pub struct Counts {
     pub mixed_up: u64,
     /// From a fault to the end of the next request that was begun after it and served, by model.
     pub recoveries: BTreeMap<&'static str, Vec<Duration>>,
-    /// The same from the end of a worker that hung.
+    /// How long the same requests took that were served while nothing was done to their workers, by model.
+    pub undisturbed: BTreeMap<&'static str, Vec<Duration>>,
+    /// From the end of a worker that hung to the end of the next request that was served.
     pub after_hangs: Vec<Duration>,
     /// Promises that were broken.
     pub broken: u64,
@@ -94,6 +96,11 @@ impl Report {
         self.lock().recoveries.entry(model).or_default().push(after);
     }
 
+    /// Notes how long a request took that nothing disturbed.
+    pub fn undisturbed(&self, model: &'static str, took: Duration) {
+        self.lock().undisturbed.entry(model).or_default().push(took);
+    }
+
     /// Notes how long a model was gone after a worker that hung had ended.
     pub fn recovered_from_hang(&self, after: Duration) {
         self.lock().after_hangs.push(after);
@@ -114,7 +121,8 @@ impl Report {
         let kinds: Vec<String> = counts.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         println!("faults by kind: {}", kinds.join(", "));
         for (model, times) in &counts.recoveries {
-            println!("recovery of {model}: {}", spread(times));
+            let usual = counts.undisturbed.get(model).map_or(&[][..], |usual| usual);
+            println!("recovery of {model}: {}; an undisturbed request: {}", spread(times), spread(usual));
         }
         println!("recovery after the end of a worker that hung: {}", spread(&counts.after_hangs));
         let all: Vec<Duration> = counts.recoveries.values().flatten().copied().collect();

@@ -86,6 +86,8 @@ struct State {
     hits: Vec<Hit>,
     /// When the latest served request was begun, and when it ended.
     served: Option<(Instant, Instant)>,
+    /// When a worker was last hit or stopped.
+    disturbed: Option<Instant>,
 }
 
 /// A request on its way.
@@ -145,15 +147,15 @@ impl Stage {
         self.change(|state| state.flights[lane] = Some(flight));
     }
 
-    /// A lane's request has ended and was judged.
-    pub fn end(&self, lane: usize, end: End) {
+    /// A lane's request has ended and was judged. Gives how long it took when it was served and nothing was done to a
+    /// worker from the beginning of the one that was served before it.
+    pub fn end(&self, lane: usize, end: End) -> Option<Duration> {
         self.change(|state| {
-            if let Some(flight) = state.flights[lane].take()
-                && end == End::Served
-            {
-                state.served = Some((flight.began, Instant::now()));
-            }
-        });
+            let flight = state.flights[lane].take().filter(|_| end == End::Served)?;
+            let before = state.served.replace((flight.began, Instant::now()))?;
+            let calm = state.disturbed.is_none_or(|at| at < before.0.min(flight.began));
+            calm.then(|| flight.began.elapsed())
+        })
     }
 
     /// Lets the lanes end.
@@ -201,7 +203,15 @@ impl Stage {
 
     /// Notes what is about to be done to a worker.
     pub fn note(&self, hit: Hit) {
-        self.change(|state| state.hits.push(hit));
+        self.change(|state| {
+            state.hits.push(hit);
+            state.disturbed = Some(Instant::now());
+        });
+    }
+
+    /// Notes that a worker was stopped until now.
+    pub fn disturbed(&self) {
+        self.change(|state| state.disturbed = Some(Instant::now()));
     }
 
     /// Waits for a request that was begun at `since` or later to be served; gives when it ended.

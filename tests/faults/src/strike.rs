@@ -194,7 +194,14 @@ fn pause_one(campaign: &Campaign, stage: &Stage, which: u64, delay: Duration, pa
         send(pid, Signal::STOP);
         std::thread::sleep(pause);
         send(pid, Signal::CONT);
+        stage.disturbed();
     }
+}
+
+/// Whether a process has not ended. The lists of children, which [`Stage::workers`] reads, may miss one now and then.
+fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// A worker that is stopped is killed once a request in it was cancelled and the time of grace is over.
@@ -205,7 +212,7 @@ fn hang_one(campaign: &Campaign, stage: &Stage, which: u64, delay: Duration) {
     stage.note(Hit { pid, names: vec!["did not".to_owned(), "no sign of life".to_owned()] });
     send(pid, Signal::STOP);
     let end = Instant::now() + PATIENCE;
-    while stage.workers().iter().any(|worker| worker.pid == pid) {
+    while is_running(pid) {
         if Instant::now() > end {
             campaign.report.broken(format!("{}: a worker that hung was not killed", stage.name));
             send(pid, Signal::KILL);

@@ -7,7 +7,7 @@ use crate::output::Table;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use tenon::{Backend, ErrorKind, PluginEntry, Schema};
+use tenon::{Backend, ErrorKind, Isolation, PluginEntry, Schema};
 
 mod check;
 mod new;
@@ -72,6 +72,11 @@ fn info(context: &Context, plugin: &str) -> Outcome {
     let path = Path::new(plugin);
     // An id never holds a separator or a dot.
     let backend = if plugin.contains(['/', '\\', '.']) && path.exists() {
+        if context.isolation() == Some(Isolation::Worker) {
+            let message = "--isolation worker needs the id of an installed plugin; for a file there is \
+                           `tenon plugin check FILE --isolation worker`";
+            return Err(Failure::usage(message));
+        }
         engine.backend_at(path)?
     } else {
         context.backend(engine, plugin)?

@@ -31,7 +31,6 @@ fn typed(tenon: &Tenon, lines: &str) -> Option<String> {
     Some(ran.out.replace('\r', ""))
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_chat_answers_sets_options_and_ends() {
     let tenon = Tenon::new();

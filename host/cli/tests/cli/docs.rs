@@ -43,7 +43,6 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// A home where the models and recordings of the pages are.
-#[cfg(target_os = "linux")]
 fn home() -> Tenon {
     let tenon = Tenon::new();
     let presets = "[preset.fast]\nlanguage = \"en\"";
@@ -57,7 +56,6 @@ fn home() -> Tenon {
 }
 
 /// Runs the commands of a page, of which there are so many at least.
-#[cfg(target_os = "linux")]
 #[track_caller]
 fn check(tenon: &Tenon, page: &str, least: usize) {
     let text = std::fs::read_to_string(workspace().join(page)).unwrap();
@@ -82,13 +80,11 @@ fn check(tenon: &Tenon, page: &str, least: usize) {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn every_command_of_the_page_runs_and_ends_as_it_says() {
     check(&home(), "docs/cli.md", 41);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn every_command_of_the_page_about_the_store_runs_and_ends_as_it_says() {
     let tenon = home();
@@ -97,20 +93,17 @@ fn every_command_of_the_page_about_the_store_runs_and_ends_as_it_says() {
     check(&tenon, "docs/store.md", 12);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn every_command_of_the_pages_about_bundles_and_trust_runs_and_ends_as_it_says() {
     check(&home(), "docs/bundles.md", 8);
     check(&home(), "docs/trust.md", 5);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn every_command_of_the_page_about_workers_runs_and_ends_as_it_says() {
     check(&home(), "docs/workers.md", 7);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn every_command_of_the_page_about_pulls_runs_and_ends_as_it_says() {
     let (tenon, server) = (home(), Server::new());

@@ -2,7 +2,9 @@
 
 use crate::support::{Ran, Tenon};
 use std::fs;
+#[cfg(unix)]
 use std::io::{BufRead, BufReader, Write};
+#[cfg(unix)]
 use std::process::Stdio;
 
 /// A machine that has nothing but a store, in the same home.

@@ -89,6 +89,9 @@ fn plugins_are_looked_at_and_checked_in_workers() {
     let library = std::fs::read_dir(tenon.home.path().join("plugins")).unwrap().flatten().map(|entry| entry.path());
     let name = |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().contains("tenon_echo");
     let library = library.into_iter().find(name).unwrap();
+    let ran = tenon.run(&["plugin", "info", library.to_str().unwrap(), "--isolation", "worker"]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("plugin check FILE --isolation worker"), "{}", ran.err);
     let ran = tenon.run(&["plugin", "check", library.to_str().unwrap(), "--isolation", "worker"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("keeps the contract ("), "{}", ran.out);

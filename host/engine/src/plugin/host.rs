@@ -21,6 +21,7 @@ use tenon_tasks::Options;
 const LONGEST_MESSAGE: usize = 16 * 1024;
 const MOST_DETAILS: usize = 64;
 /// How much earlier than here a worker may see a deadline pass.
+#[cfg(unix)]
 const EARLY: Duration = Duration::from_millis(50);
 
 /// Where what a call emits goes.
@@ -33,6 +34,12 @@ pub trait Sink: Send {
 pub trait Feed: Send {
     /// The next block of samples. Waits up to `timeout`, or until the call shall stop.
     fn pull(&mut self, timeout: Option<Duration>) -> Pulled;
+
+    /// The same for one who asks again when nothing came, while the backend waits on: what is lent to others meanwhile
+    /// stays lent.
+    fn pull_on(&mut self, timeout: Option<Duration>) -> Pulled {
+        self.pull(timeout)
+    }
 }
 
 /// What a [`Feed`] gave.
@@ -61,6 +68,7 @@ pub struct Call {
 }
 
 /// How a call in a worker ended.
+#[cfg(unix)]
 pub(crate) enum Remote {
     /// The plugin returned.
     Returned {
@@ -190,92 +198,9 @@ impl Call {
         }
     }
 
-    /// As `emit`, for an item that came from a worker and was read.
-    ///
-    /// # Errors
-    /// The status that tells the plugin to stop.
-    pub(crate) fn take_output(&self, output: Output) -> Result<(), Status> {
-        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let sink = sink.as_mut().ok_or(status::E_INVALID_ARGUMENT)?;
-        if let Some(reason) = self.stop_reason() {
-            return Err(reason.status());
-        }
-        sink.take(output).map_err(|error| self.fail_host(error))
-    }
-
-    /// As `pull`, for a worker.
-    ///
-    /// # Errors
-    /// `E_END`, `E_TIMEOUT`, or the status that tells the plugin to stop.
-    pub(crate) fn pull_block(&self, timeout: Option<Duration>) -> Result<Vec<f32>, Status> {
-        let mut input = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = input.as_mut().ok_or(status::E_END)?;
-        if let Some(reason) = self.stop_reason() {
-            return Err(reason.status());
-        }
-        match input.feed.pull(timeout) {
-            Pulled::Block(block) => Ok(block),
-            Pulled::End => Err(status::E_END),
-            Pulled::Timeout => Err(status::E_TIMEOUT),
-            Pulled::Failed(error) => Err(self.fail_host(error)),
-        }
-    }
-
-    /// The rate of live audio, where the call has it.
-    pub(crate) fn feed_rate(&self) -> Option<u32> {
-        self.feed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|input| input.rate)
-    }
-
-    /// Everything that can ask it to end.
-    pub(crate) fn stop_signs(&self) -> &StopSigns {
-        &self.stop
-    }
-
-    /// The moment after which the call ends itself.
-    pub(crate) fn deadline(&self) -> Option<std::time::Instant> {
-        self.stop.deadline
-    }
-
-    /// As `progress`, for a worker. A panic of who hears it stays here.
-    pub(crate) fn tell_progress(&self, fraction: f32) {
-        guarded((), || self.hear_progress(fraction));
-    }
-
     fn hear_progress(&self, fraction: f32) {
         if let Some(hears) = self.progress.as_ref().filter(|_| fraction.is_finite()) {
             hears(fraction.clamp(0.0, 1.0));
-        }
-    }
-
-    /// Ends a call that ran in a worker: what came of it, by the rules that hold for a plugin in this process.
-    pub(crate) fn end_remote(&self, outcome: Remote, plugin: &str) -> Result<(), Error> {
-        match outcome {
-            Remote::Returned { status, message, mut details } => {
-                self.let_the_deadline_pass(status);
-                // The worker's side of the call has named the plugin, as `conclude` does.
-                details.retain(|(key, value)| (key.as_str(), value.as_str()) != ("plugin", plugin));
-                details.truncate(MOST_DETAILS);
-                let message = message.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-                {
-                    let mut failure = self.failure();
-                    (failure.message, failure.details) = (message, details);
-                }
-                self.conclude(status, plugin)
-            }
-            Remote::Died(error) => {
-                drop(self.sink.lock().unwrap_or_else(PoisonError::into_inner).take());
-                // What the host met inside the call explains more than that the worker was ended for it.
-                Err(self.failure().host.take().unwrap_or(error).with_detail("plugin", plugin))
-            }
-        }
-    }
-
-    /// The worker has a clock of its own, and may have seen the deadline pass a moment before it does here.
-    fn let_the_deadline_pass(&self, returned: Status) {
-        let Some(deadline) = self.stop.deadline.filter(|_| returned == status::E_DEADLINE) else { return };
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
-        if left <= EARLY {
-            std::thread::sleep(left);
         }
     }
 
@@ -310,6 +235,102 @@ impl Call {
             Pulled::End => status::E_END,
             Pulled::Timeout => status::E_TIMEOUT,
             Pulled::Failed(error) => self.fail_host(error),
+        }
+    }
+}
+
+/// What the engine does with a call that runs in a worker.
+#[cfg(unix)]
+impl Call {
+    /// As `emit`, for an item that came from a worker and was read.
+    ///
+    /// # Errors
+    /// The status that tells the plugin to stop.
+    pub(crate) fn take_output(&self, output: Output) -> Result<(), Status> {
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let sink = sink.as_mut().ok_or(status::E_INVALID_ARGUMENT)?;
+        if let Some(reason) = self.stop_reason() {
+            return Err(reason.status());
+        }
+        sink.take(output).map_err(|error| self.fail_host(error))
+    }
+
+    /// As `pull`, for a worker.
+    ///
+    /// # Errors
+    /// `E_END`, `E_TIMEOUT`, or the status that tells the plugin to stop.
+    pub(crate) fn pull_block(&self, timeout: Option<Duration>) -> Result<Vec<f32>, Status> {
+        self.pulled(|feed| feed.pull(timeout))
+    }
+
+    /// The same for a backend that waits on when nothing came in this time.
+    pub(crate) fn pull_block_on(&self, timeout: Duration) -> Result<Vec<f32>, Status> {
+        self.pulled(|feed| feed.pull_on(Some(timeout)))
+    }
+
+    fn pulled(&self, pull: impl FnOnce(&mut dyn Feed) -> Pulled) -> Result<Vec<f32>, Status> {
+        let mut input = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input.as_mut().ok_or(status::E_END)?;
+        if let Some(reason) = self.stop_reason() {
+            return Err(reason.status());
+        }
+        match pull(&mut *input.feed) {
+            Pulled::Block(block) => Ok(block),
+            Pulled::End => Err(status::E_END),
+            Pulled::Timeout => Err(status::E_TIMEOUT),
+            Pulled::Failed(error) => Err(self.fail_host(error)),
+        }
+    }
+
+    /// The rate of live audio, where the call has it.
+    pub(crate) fn feed_rate(&self) -> Option<u32> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|input| input.rate)
+    }
+
+    /// Everything that can ask it to end.
+    pub(crate) fn stop_signs(&self) -> &StopSigns {
+        &self.stop
+    }
+
+    /// The moment after which the call ends itself.
+    pub(crate) fn deadline(&self) -> Option<std::time::Instant> {
+        self.stop.deadline
+    }
+
+    /// As `progress`, for a worker. A panic of who hears it stays here.
+    pub(crate) fn tell_progress(&self, fraction: f32) {
+        guarded((), || self.hear_progress(fraction));
+    }
+
+    /// Ends a call that ran in a worker: what came of it, by the rules that hold for a plugin in this process.
+    pub(crate) fn end_remote(&self, outcome: Remote, plugin: &str) -> Result<(), Error> {
+        match outcome {
+            Remote::Returned { status, message, mut details } => {
+                self.let_the_deadline_pass(status);
+                // The worker's side of the call has named the plugin, as `conclude` does.
+                details.retain(|(key, value)| (key.as_str(), value.as_str()) != ("plugin", plugin));
+                details.truncate(MOST_DETAILS);
+                let message = message.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+                {
+                    let mut failure = self.failure();
+                    (failure.message, failure.details) = (message, details);
+                }
+                self.conclude(status, plugin)
+            }
+            Remote::Died(error) => {
+                drop(self.sink.lock().unwrap_or_else(PoisonError::into_inner).take());
+                // What the host met inside the call explains more than that the worker was ended for it.
+                Err(self.failure().host.take().unwrap_or(error).with_detail("plugin", plugin))
+            }
+        }
+    }
+
+    /// The worker has a clock of its own, and may have seen the deadline pass a moment before it does here.
+    fn let_the_deadline_pass(&self, returned: Status) {
+        let Some(deadline) = self.stop.deadline.filter(|_| returned == status::E_DEADLINE) else { return };
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if left <= EARLY {
+            std::thread::sleep(left);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::opened::Opened;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
 use std::fs::File;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use super::call::{FileHere as FileAt, Item, STACK};
@@ -24,7 +24,8 @@ impl Backend {
     /// # Errors
     /// `Plugin`, `AbiMismatch` and what the entry says.
     pub fn open(library: File, name: &str) -> Result<Arc<Self>> {
-        let library = library::open(library, Path::new(name))?;
+        let place = place_of(&library, name);
+        let library = library::open(library, &place)?;
         on_big_stack(|| Opened::of_library(&library, name)).map(|opened| Arc::new(Self(Arc::new(opened))))
     }
 
@@ -131,4 +132,18 @@ impl Session {
 /// and the field `backend`.
 pub fn with_log<T>(dispatch: tracing::Dispatch, body: impl FnOnce() -> T) -> T {
     Log::new(Some(dispatch)).within(body)
+}
+
+/// Where a library lies, as far as the system needs to know: it is opened by its descriptor where that can be done.
+#[cfg(not(target_vendor = "apple"))]
+fn place_of(_library: &File, name: &str) -> PathBuf {
+    PathBuf::from(name)
+}
+
+/// As above: here libraries are opened by their paths.
+#[cfg(target_vendor = "apple")]
+fn place_of(library: &File, name: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let path = rustix::fs::getpath(library).map(|path| std::ffi::OsString::from_vec(path.into_bytes()).into());
+    path.unwrap_or_else(|_| PathBuf::from(name))
 }

@@ -1,7 +1,7 @@
 use crate::support::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 use tenon_store::{Collect, Collected, Digest, ErrorKind, Receive, Store};
@@ -185,6 +185,7 @@ fn what_a_killed_process_left_half_written_goes() {
 #[cfg(unix)]
 #[test]
 fn no_link_leads_the_collector_out_of_the_store() {
+    use std::fs;
     use std::os::unix::fs::symlink;
     let home = Home::new();
     let store = home.store();

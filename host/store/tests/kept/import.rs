@@ -1,7 +1,7 @@
 use crate::support::*;
 use std::fs;
 use std::path::Path;
-use tenon_store::{Catalog, Collect, ErrorKind, How, Import, Imported, Manifest, Placing, VerifyMode};
+use tenon_store::{Catalog, Collect, ErrorKind, Import, Imported, Manifest, Placing};
 
 /// The start of a whisper model with 51,864 tokens.
 const WHISPER: &[u8] = b"lmgg\x98\xca\x00\x00 and so on";
@@ -159,6 +159,7 @@ fn without_a_flag_a_file_is_cloned_or_the_error_says_what_a_copy_takes() {
 #[test]
 fn a_hard_link_is_the_same_file_and_is_hashed_again_when_it_is_used() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use tenon_store::{How, VerifyMode};
     let home = Home::new();
     let path = home.write("m.gguf", b"GGUF and so on");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

@@ -10,6 +10,9 @@ const VICTIM: i32 = 500;
 #[cfg(target_os = "linux")]
 const DESCRIPTORS: u64 = 128;
 
+/// Most bytes of the first thread's stack beside the memory limit.
+const STACK: u64 = 64 * 1024 * 1024;
+
 /// What holds with and without a sandbox: no core dumps, which take seconds and write prompts to the disk, the memory
 /// limit of the manifest, and that the system ends this process before the one that it works for.
 pub fn always(memory: Option<u64>) -> io::Result<()> {
@@ -17,7 +20,11 @@ pub fn always(memory: Option<u64>) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     become_victim();
     limit(Resource::Core, 0)?;
-    memory.map_or(Ok(()), |bytes| limit(Resource::Data, bytes))
+    memory.map_or(Ok(()), |bytes| {
+        limit(Resource::Data, bytes)?;
+        // The stack of the first thread is not counted there.
+        if cfg!(target_os = "linux") { limit(Resource::Stack, STACK) } else { Ok(()) }
+    })
 }
 
 /// What holds in a sandbox: no privileges by what it runs, no growing files, few descriptors, and no other process of

@@ -123,6 +123,13 @@ const NEW_WORLD: c_int = libc::CLONE_NEWNS
 const WRITE: u64 = libc::PROT_WRITE as u64;
 const EXECUTE: u64 = libc::PROT_EXEC as u64;
 
+/// Flags of mmap: memory that is no file's, and memory that grows by itself.
+const UNCOUNTED: u64 = (libc::MAP_ANONYMOUS | libc::MAP_GROWSDOWN) as u64;
+/// The same and whose it is.
+const KIND: u64 = UNCOUNTED | libc::MAP_TYPE as u64;
+/// Memory that the limit of data counts, which neither shared memory nor a stack's is.
+const PRIVATE: u64 = (libc::MAP_ANONYMOUS | libc::MAP_PRIVATE) as u64;
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 type Built<T> = Result<T, seccompiler::BackendError>;
 
@@ -192,10 +199,13 @@ fn allowed() -> Built<Rules> {
     let mut rules: Rules = FREE.iter().chain(FREE_HERE).map(|call| (*call, Vec::new())).collect();
     let this_process = u64::from(std::process::id());
     // Writable or executable, never both: arguments of mmap and mprotect agree here.
-    let either = [0, WRITE, EXECUTE].into_iter().map(|some| rule([bits(2, WRITE | EXECUTE, some)?]));
-    let either = either.collect::<Built<Vec<_>>>()?;
-    rules.insert(libc::SYS_mmap, either.clone());
-    rules.insert(libc::SYS_mprotect, either);
+    let access = || [0, WRITE, EXECUTE].into_iter().map(|some| bits(2, WRITE | EXECUTE, some));
+    rules.insert(libc::SYS_mprotect, access().map(|access| rule([access?])).collect::<Built<_>>()?);
+    // A file's memory, or what the limit of memory counts.
+    let kinds = [(UNCOUNTED, 0), (KIND, PRIVATE)];
+    let mappings =
+        kinds.into_iter().flat_map(|(mask, flags)| access().map(move |access| rule([access?, bits(3, mask, flags)?])));
+    rules.insert(libc::SYS_mmap, mappings.collect::<Built<_>>()?);
     rules.insert(libc::SYS_openat, vec![rule([bits(2, WRITING as u64, 0)?])?]);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, vec![rule([bits(1, WRITING as u64, 0)?])?]);

@@ -3,10 +3,8 @@
 use crate::support::{network, pull};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use tenon_pull::Puller;
 use tenon_pull_tests::{Answer, Home, Server, manifest, noise};
 use tenon_store::{Digest, Manifest};
 
@@ -187,7 +185,7 @@ fn links_in_the_place_of_parts_and_folders_lead_nothing_out_of_the_store() {
     let (scene, elsewhere) = (Scene::new(61), outside.path().join("elsewhere"));
     std::fs::create_dir_all(scene.blob().parent().unwrap()).unwrap();
     std::os::unix::fs::symlink(&elsewhere, scene.blob()).unwrap();
-    let outcome =
-        Puller::new(&scene.home.store(), &network()).pull(&scene.manifest, &mut |_| ControlFlow::Continue(()));
+    let mut go_on = |_: &_| std::ops::ControlFlow::Continue(());
+    let outcome = tenon_pull::Puller::new(&scene.home.store(), &network()).pull(&scene.manifest, &mut go_on);
     assert!(!elsewhere.exists() && (outcome.is_err() || scene.home.holds(&scene.bytes)), "{outcome:?}");
 }

@@ -4,7 +4,7 @@ use crate::tenon::{Ran, add, command, run};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tenon_pull_tests::{Answer, Gate, Home, Seeded, Server, manifest, noise};
 use tenon_store::Chunks;
@@ -134,7 +134,8 @@ fn results_as_json_say_what_came_and_errors_which_kind_they_are() {
 }
 
 /// A pull that waits at a gate with this many bytes.
-fn waiting(server: &Server, home: &Home, gate: &Gate, at: u64) -> Child {
+#[cfg(unix)]
+fn waiting(server: &Server, home: &Home, gate: &Gate, at: u64) -> std::process::Child {
     server.script("/blob.bin", [Answer::good().gate(at, gate)]);
     let mut child =
         command(home, &["pull", "far", "--progress", "json"]).stderr(Stdio::piped()).spawn().expect("it runs");

@@ -1,7 +1,7 @@
 //! One call in a worker, driven by the thread of the request: output goes to the call's sink, audio comes from its
 //! feed, stop signs are passed on, and a worker that does not obey them is killed.
 
-use super::child::{Over, Worker};
+use super::child::{Over, Unsent, Worker};
 use super::death::{Cause, Death, Verdict};
 use super::mailbox::{Mailbox, Message};
 use super::start::kind_of;
@@ -52,7 +52,7 @@ pub(super) fn perform(
     let (id, mailbox) = worker.begin()?;
     let mut driver = Driver { worker, call, grace, id, mailbox, done: true, used: 0, told: None, pull: None };
     worker.tell_level();
-    let sent = order(id).and_then(|order| worker.send(&order).map_err(|what| too_large(&what)));
+    let sent = order(id).and_then(|order| worker.try_send(&order).map_err(not_handed_over));
     if let Err(error) = sent {
         return Ok(Answer::unsent(error));
     }
@@ -71,8 +71,16 @@ pub(super) fn error_of(over: &Over, worker: &Worker) -> Error {
     }
 }
 
-fn too_large(what: &str) -> Error {
-    Error::new(ErrorKind::InvalidArgument, format!("the request is too large for a worker: {what}"))
+fn not_handed_over(error: Unsent) -> Error {
+    match error {
+        Unsent::TooLarge(what) => {
+            Error::new(ErrorKind::InvalidArgument, format!("the request is too large for a worker: {what}"))
+        }
+        Unsent::Refused(error) => {
+            let message = format!("cannot hand the request to a worker: {error}");
+            Error::new(kind_of(&error), message).with_source(error)
+        }
+    }
 }
 
 struct Driver<'a> {
@@ -129,7 +137,7 @@ impl Driver<'_> {
             let count = std::mem::take(&mut self.used);
             // Before the worker hears of it, who may use it at once.
             self.mailbox.give_credit(count);
-            self.send(&Order::Credit { call: self.id, count });
+            self.worker.send(&Order::Credit { call: self.id, count });
         }
     }
 
@@ -148,17 +156,24 @@ impl Driver<'_> {
     fn tell(&mut self, status: Status) {
         if self.told.is_none() {
             self.told = Some((Instant::now(), ErrorKind::from_status(status).unwrap_or(ErrorKind::Internal)));
-            self.send(&Order::Cancel { call: self.id, status });
+            self.worker.send(&Order::Cancel { call: self.id, status });
         }
     }
 
     /// Answers a pull when there is an answer, and waits for it a little.
     fn feed(&mut self) {
         let Some(until) = self.pull else { return };
-        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()).min(SLICE));
-        let refused = match self.call.pull_block(Some(left)) {
+        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()));
+        let pulled = match left {
+            // The last look, after which the backend goes on.
+            Duration::ZERO => self.call.pull_block(Some(left)),
+            _ => match self.call.pull_block_on(left.min(SLICE)) {
+                Err(status::E_TIMEOUT) => return,
+                pulled => pulled,
+            },
+        };
+        let refused = match pulled {
             Ok(samples) => return self.block(&samples),
-            Err(status::E_TIMEOUT) if until.is_none_or(|until| Instant::now() < until) => return,
             Err(refused) => refused,
         };
         if !matches!(refused, status::E_END | status::E_TIMEOUT) {
@@ -178,14 +193,7 @@ impl Driver<'_> {
         self.pull = None;
         // Before the worker hears of it, who may pull again at once.
         self.mailbox.end_pull();
-        self.send(order);
-    }
-
-    fn send(&self, order: &Order) {
-        // Only a block could be too large, and those of a feed hold seconds.
-        if let Err(what) = self.worker.send(order) {
-            self.worker.kill(Verdict::Deaf(what));
-        }
+        self.worker.send(order);
     }
 
     fn returned(mut self, outcome: Outcome) -> Answer {
@@ -200,13 +208,26 @@ impl Driver<'_> {
         let result = self.call.end_remote(Remote::Died(death.error()), &self.worker.backend);
         Answer { result, status: None }
     }
+
+    /// Waits for the end of a call whose callbacks have panicked: nobody else may come into the backend before that.
+    fn abandon(&mut self) {
+        self.tell(status::E_CANCELLED);
+        let since = Instant::now();
+        while !self.done {
+            let batch = self.mailbox.take(LOOK);
+            let ended = |message: &Message| matches!(message, Message::Done(_));
+            self.done = batch.death.is_some() || batch.messages.iter().any(ended);
+            if since.elapsed() >= self.grace {
+                self.worker.kill(Verdict::NotEnding(self.grace, ErrorKind::Cancelled));
+            }
+        }
+    }
 }
 
 impl Drop for Driver<'_> {
     fn drop(&mut self) {
         if !self.done {
-            // A callback of the caller's has panicked; the backend still runs.
-            self.tell(status::E_CANCELLED);
+            self.abandon();
         }
         self.worker.end(self.id, self.done);
     }

@@ -11,7 +11,7 @@ use crate::cancel::CancelToken;
 use crate::log::{self, Log};
 use crate::threads::Budget;
 use std::collections::{HashMap, HashSet};
-use std::io::{PipeReader, PipeWriter, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,6 +68,15 @@ pub(super) enum Ending {
     Quit,
     /// At once.
     Kill(Verdict),
+}
+
+/// Why nothing of an order was sent.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// It does not fit a frame.
+    TooLarge(String),
+    /// The system refused.
+    Refused(io::Error),
 }
 
 /// A worker that takes no more calls.
@@ -203,25 +212,37 @@ impl Worker {
         self.lock().sessions -= 1;
     }
 
-    /// Sends an order. What goes wrong ends the worker, and whoever waits for its calls hears of that; the error is for
-    /// an order that is too large to be one.
-    pub fn send(&self, order: &Order) -> Result<(), String> {
-        match self.sender.send(order) {
+    /// Sends an order that the worker must not miss: what goes wrong ends it, and whoever waits for its calls hears of
+    /// that.
+    pub fn send(&self, order: &Order) {
+        match self.try_send(order) {
             Ok(()) => {}
-            Err(tenon_wire::Error::TooLarge(what)) => return Err(what),
-            // The thread that reads sees it too, and knows more.
-            Err(tenon_wire::Error::Closed) => {}
-            Err(error) => self.kill(Verdict::Deaf(error.to_string())),
+            Err(Unsent::TooLarge(what)) => self.kill(Verdict::Deaf(what)),
+            Err(Unsent::Refused(error)) => self.kill(Verdict::Deaf(error.to_string())),
         }
-        Ok(())
+    }
+
+    /// Sends an order that nothing depends on but the call that it begins. The error is why nothing of it was sent;
+    /// whatever else goes wrong ends the worker.
+    pub fn try_send(&self, order: &Order) -> Result<(), Unsent> {
+        match self.sender.send(order) {
+            Ok(()) => Ok(()),
+            Err(tenon_wire::Error::TooLarge(what)) => Err(Unsent::TooLarge(what)),
+            Err(tenon_wire::Error::Unsent(error)) => Err(Unsent::Refused(error)),
+            // The thread that reads sees it too, and knows more.
+            Err(tenon_wire::Error::Closed) => Ok(()),
+            Err(error) => {
+                self.kill(Verdict::Deaf(error.to_string()));
+                Ok(())
+            }
+        }
     }
 
     /// Tells it which lines of the log are wanted, where that has changed.
     pub fn tell_level(&self) {
         let level = level_of(&self.log);
         if self.level.swap(level, Ordering::Relaxed) != level {
-            // A small order is never too large.
-            _ = self.send(&Order::LogLevel { level });
+            self.send(&Order::LogLevel { level });
         }
     }
 
@@ -295,17 +316,16 @@ impl Worker {
     }
 
     /// Nothing more comes from it: every call hears why.
-    pub fn die(&self, death: Death) {
-        let death = Arc::new(death);
+    pub fn die(&self, death: &Arc<Death>) {
         if let Some(breaker) = self.breaker.as_ref().filter(|_| death.is_failure()) {
-            breaker.died(&death);
+            breaker.died(death);
         }
         let mut state = self.lock();
-        state.death = Some(Arc::clone(&death));
+        state.death = Some(Arc::clone(death));
         state.given_up.clear();
         let mailboxes: Vec<_> = state.calls.values().cloned().collect();
         drop(state);
-        mailboxes.iter().for_each(|mailbox| mailbox.die(&death));
+        mailboxes.iter().for_each(|mailbox| mailbox.die(death));
         self.sender.shutdown();
     }
 

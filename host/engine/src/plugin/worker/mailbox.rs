@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tenon_wire::{Hello, Outcome, Output, Reply, Started, limits};
 
-/// Most bytes that may lie in all mailboxes of one worker.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Most bytes that may lie in all mailboxes of one worker: as many items as a call has credit for, of a mebibyte each.
+const MOST_BYTES: usize = limits::CREDIT as usize * 1024 * 1024;
 /// Bytes that a message takes beside its texts and values.
 const MESSAGE: usize = 128;
 
@@ -42,6 +42,8 @@ pub(super) struct Mailbox {
 struct State {
     messages: VecDeque<Message>,
     bytes: usize,
+    /// Of all output so far.
+    total: usize,
     /// Only the latest.
     progress: Option<f32>,
     /// Items that may still come.
@@ -85,6 +87,7 @@ impl Mailbox {
         let state = State {
             messages: VecDeque::new(),
             bytes: 0,
+            total: 0,
             progress: None,
             credit,
             pulling: false,
@@ -108,8 +111,12 @@ impl Mailbox {
                 state.credit = state.credit.checked_sub(1).ok_or("more output than it had credit for")?;
                 let bytes = MESSAGE + size_of_output(&output);
                 state.bytes += bytes;
+                state.total += bytes;
                 if self.held.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_BYTES {
                     return Err(format!("more than {MOST_BYTES} bytes that nobody has read yet"));
+                }
+                if state.total > limits::ANSWER {
+                    return Err(format!("more than {} bytes of output in one call", limits::ANSWER));
                 }
                 state.messages.push_back(Message::Output(output));
             }
@@ -278,13 +285,27 @@ mod tests {
     fn more_bytes_than_may_lie_there_are_refused_and_room_comes_back() {
         let held = Held::default();
         let mailbox = Mailbox::new(limits::CREDIT, &held);
-        (0..3).for_each(|_| mailbox.put(text(16 << 20)).unwrap());
+        (0..15).for_each(|_| mailbox.put(text(16 << 20)).unwrap());
         assert!(mailbox.put(text(16 << 20)).unwrap_err().contains("nobody has read"));
         drop(mailbox.take(Duration::ZERO));
         assert_eq!(held.load(Ordering::Relaxed), 0);
         mailbox.put(text(16 << 20)).unwrap();
         drop(mailbox);
         assert_eq!(held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn more_bytes_than_an_answer_may_have_are_refused_however_fast_they_are_read() {
+        let mailbox = Mailbox::new(limits::CREDIT, &Held::default());
+        let size = 16 << 20;
+        let put = || {
+            mailbox.give_credit(1);
+            let put = mailbox.put(text(size));
+            drop(mailbox.take(Duration::ZERO));
+            put
+        };
+        (0..limits::ANSWER / (size + MESSAGE)).for_each(|_| put().unwrap());
+        assert!(put().unwrap_err().contains("bytes of output in one call"));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! Nothing that a worker sends is trusted, and no lock is held while code of the caller runs.
 
 #[cfg(unix)]
+mod allowance;
+#[cfg(unix)]
 mod breaker;
 #[cfg(unix)]
 mod call;

@@ -5,12 +5,12 @@ use super::breaker::{self, Breaker};
 use super::call::{Answer, error_of, perform};
 use super::child::{Over, Worker, no_options};
 use super::start::{kind_of, start};
-use crate::cancel::StopSigns;
+use crate::cancel::{CancelToken, StopSigns};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::call::Item;
 use crate::plugin::host::Call;
 use crate::threads::{Lease, Want};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tenon_abi::{CAP_CANCEL_COARSE, CAP_CONCURRENT_SESSIONS};
 use tenon_wire::{self as wire, Order, RunOrder, Samples, SandboxReport, Started, limits};
@@ -22,7 +22,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// A model in workers. Dropped, they end.
 pub(crate) struct WorkerModel {
-    spec: Spec,
+    spec: Arc<Spec>,
     /// What the first worker said.
     started: Started,
     /// The options that the model was opened with: the document for the workers to come.
@@ -30,13 +30,18 @@ pub(crate) struct WorkerModel {
     places: Mutex<Vec<Place>>,
     changed: Condvar,
     breaker: Arc<Breaker>,
+    /// Cancelled when this is dropped: workers that are being started are not wanted any more.
+    dropped: CancelToken,
 }
+
+/// A start of a worker: why it failed, for those who wait for it.
+type Fill = OnceLock<Error>;
 
 /// A place for a worker.
 enum Place {
     Empty,
-    /// Somebody is starting one.
-    Starting,
+    /// One is being started.
+    Starting(Arc<Fill>),
     Taken(Arc<Worker>),
 }
 
@@ -44,7 +49,9 @@ enum Place {
 enum Pick {
     Use(Arc<Worker>),
     /// Start one in this place, which is kept for it.
-    Start(usize),
+    Start(usize, Arc<Fill>),
+    /// Wait for one that is being started.
+    Await(Arc<Fill>),
     Wait(Duration),
 }
 
@@ -59,8 +66,15 @@ impl WorkerModel {
         let (worker, started) = start(&spec, Some(&breaker), stop)?;
         let mut places = vec![Place::Taken(worker)];
         places.resize_with(spec.options.count.max(1), || Place::Empty);
-        let places = Mutex::new(places);
-        Ok(Self { spec, started, options: OnceLock::new(), places, changed: Condvar::new(), breaker })
+        Ok(Self {
+            spec: Arc::new(spec),
+            started,
+            options: OnceLock::new(),
+            places: Mutex::new(places),
+            changed: Condvar::new(),
+            breaker,
+            dropped: CancelToken::new(),
+        })
     }
 
     /// What holds its workers.
@@ -89,7 +103,7 @@ impl WorkerModel {
     fn first(&self, call: &Call, order: impl Fn(u32) -> Result<Order>) -> Result<(Arc<Worker>, Answer)> {
         let mut worker = match &self.lock()[0] {
             Place::Taken(worker) => Arc::clone(worker),
-            Place::Empty | Place::Starting => return Err(no_worker()),
+            Place::Empty | Place::Starting(_) => return Err(no_worker()),
         };
         loop {
             match perform(&worker, call, self.grace(), &order) {
@@ -110,7 +124,7 @@ impl WorkerModel {
         Ok(WorkerSession { model: Arc::clone(self), worker, id })
     }
 
-    fn open_session(&self, call: &Call) -> Result<(Arc<Worker>, u32)> {
+    fn open_session(self: &Arc<Self>, call: &Call) -> Result<(Arc<Worker>, u32)> {
         loop {
             let (worker, id) = self.worker(call.stop_signs())?;
             let order =
@@ -145,7 +159,7 @@ impl WorkerModel {
     }
 
     /// The worker for a new session, which is counted there already, and the session's number.
-    fn worker(&self, stop: &StopSigns) -> Result<(Arc<Worker>, u32)> {
+    fn worker(self: &Arc<Self>, stop: &StopSigns) -> Result<(Arc<Worker>, u32)> {
         loop {
             stop.check()?;
             let mut places = self.lock();
@@ -158,11 +172,34 @@ impl WorkerModel {
                     // Whatever woke it, the next round looks.
                     drop(self.changed.wait_timeout(places, time.min(LOOK)));
                 }
-                Pick::Start(place) => {
+                Pick::Await(fill) => {
                     drop(places);
-                    self.fill(place, stop)?;
+                    self.filled(&fill, stop)?;
+                }
+                Pick::Start(place, fill) => {
+                    drop(places);
+                    self.fill(place, Arc::clone(&fill))?;
+                    self.filled(&fill, stop)?;
                 }
             }
+        }
+    }
+
+    /// Waits until a worker was started, but not longer than the stop signs allow.
+    ///
+    /// # Errors
+    /// Why it was not, and the stop kinds.
+    fn filled(&self, fill: &Arc<Fill>, stop: &StopSigns) -> Result<()> {
+        let mut places = self.lock();
+        loop {
+            if let Some(error) = fill.get() {
+                return Err(error.clone());
+            }
+            stop.check()?;
+            if !places.iter().filter_map(Place::fill).any(|other| Arc::ptr_eq(other, fill)) {
+                return Ok(());
+            }
+            places = self.changed.wait_timeout(places, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -180,12 +217,14 @@ impl WorkerModel {
         }
         let worker = least.map(|(_, worker)| Arc::clone(worker));
         let Some(empty) = places.iter().position(|place| matches!(place, Place::Empty)) else {
-            return Ok(worker.map_or(Pick::Wait(LOOK), Pick::Use));
+            let fill = || places.iter().find_map(Place::fill).map(Arc::clone);
+            return Ok(worker.map(Pick::Use).or_else(|| fill().map(Pick::Await)).unwrap_or(Pick::Wait(LOOK)));
         };
         match (self.breaker.start(), worker) {
             (breaker::Start::Now, _) => {
-                places[empty] = Place::Starting;
-                Ok(Pick::Start(empty))
+                let fill = Arc::<Fill>::default();
+                places[empty] = Place::Starting(Arc::clone(&fill));
+                Ok(Pick::Start(empty, fill))
             }
             (_, Some(worker)) => Ok(Pick::Use(worker)),
             (breaker::Start::Soon(left), None) => Ok(Pick::Wait(left)),
@@ -193,25 +232,16 @@ impl WorkerModel {
         }
     }
 
-    /// Starts a worker and opens the model there. The place is empty again when that fails.
-    fn fill(&self, place: usize, stop: &StopSigns) -> Result<()> {
-        let began = Instant::now();
-        let mut filled = Filling { model: self, place, with: Place::Empty };
-        let worker = start(&self.spec, Some(&self.breaker), stop)?.0;
+    /// Starts a worker on a thread of its own: whoever asked for it may give up, and the next one finds it ready.
+    fn fill(self: &Arc<Self>, place: usize, fill: Arc<Fill>) -> Result<()> {
+        let filling = Filling { model: Arc::downgrade(self), place, fill, with: Place::Empty };
+        let shutdown = Some(self.spec.workers.shutdown.clone());
+        let stop = StopSigns { tokens: vec![self.dropped.clone()], shutdown, deadline: None };
         let options = self.options.get().cloned().unwrap_or_else(no_options);
-        let call = Call::new(stop.clone());
-        let opened = match perform(&worker, &call, self.grace(), |id| Ok(Order::OpenModel { call: id, options })) {
-            Ok(answer) => answer.result,
-            Err(over) => Err(error_of(&over, &worker)),
-        };
-        if let Err(error) = opened {
-            // Cancelled, or refused in good order: the next one may be luckier with a worker of its own.
-            worker.quit();
-            return Err(error);
-        }
-        tracing::info!(backend = self.spec.name, pid = worker.process.pid(), time = ?began.elapsed(), "worker ready");
-        filled.with = Place::Taken(worker);
-        Ok(())
+        let (spec, breaker, grace) = (Arc::clone(&self.spec), Arc::clone(&self.breaker), self.grace());
+        let body = move || filling.end(ready(&spec, &breaker, grace, options, &stop));
+        let crew = &self.spec.workers.crew;
+        self.spec.workers.log.within(|| crew.spawn("tenon-restart", None, body)).map(drop)
     }
 
     /// Waits until no other session of this worker is in the backend, where it cannot run several. The engine's own gate
@@ -234,6 +264,7 @@ impl WorkerModel {
 
 impl Drop for WorkerModel {
     fn drop(&mut self) {
+        self.dropped.cancel();
         let places = std::mem::take(&mut *self.lock());
         let workers: Vec<_> = places.iter().filter_map(Place::worker).collect();
         workers.iter().for_each(|worker| worker.quit());
@@ -248,22 +279,73 @@ impl Place {
     fn worker(&self) -> Option<&Arc<Worker>> {
         match self {
             Self::Taken(worker) => Some(worker),
-            Self::Empty | Self::Starting => None,
+            Self::Empty | Self::Starting(_) => None,
+        }
+    }
+
+    fn fill(&self) -> Option<&Arc<Fill>> {
+        match self {
+            Self::Starting(fill) => Some(fill),
+            Self::Empty | Self::Taken(_) => None,
         }
     }
 }
 
 /// A place that is being filled: gets what it is filled with, also when that went wrong.
-struct Filling<'a> {
-    model: &'a WorkerModel,
+struct Filling {
+    model: Weak<WorkerModel>,
     place: usize,
+    fill: Arc<Fill>,
     with: Place,
 }
 
-impl Drop for Filling<'_> {
+impl Filling {
+    fn end(mut self, outcome: Result<Arc<Worker>>) {
+        match outcome {
+            Ok(worker) => self.with = Place::Taken(worker),
+            // Nobody else sets it.
+            Err(error) => _ = self.fill.set(error),
+        }
+    }
+}
+
+impl Drop for Filling {
     fn drop(&mut self) {
-        self.model.lock()[self.place] = std::mem::replace(&mut self.with, Place::Empty);
-        self.model.changed.notify_all();
+        let with = std::mem::replace(&mut self.with, Place::Empty);
+        let Some(model) = self.model.upgrade() else {
+            with.worker().into_iter().for_each(|worker| worker.quit());
+            return;
+        };
+        model.lock()[self.place] = with;
+        model.changed.notify_all();
+    }
+}
+
+/// Starts a worker and opens the model there.
+fn ready(
+    spec: &Spec,
+    breaker: &Arc<Breaker>,
+    grace: Duration,
+    options: String,
+    stop: &StopSigns,
+) -> Result<Arc<Worker>> {
+    let began = Instant::now();
+    let worker = start(spec, Some(breaker), stop)?.0;
+    let call = Call::new(stop.clone());
+    let opened = match perform(&worker, &call, grace, |id| Ok(Order::OpenModel { call: id, options })) {
+        Ok(answer) => answer.result,
+        Err(over) => Err(error_of(&over, &worker)),
+    };
+    match opened {
+        Ok(()) => {
+            tracing::info!(backend = spec.name, pid = worker.process.pid(), time = ?began.elapsed(), "worker ready");
+            Ok(worker)
+        }
+        Err(error) => {
+            // Refused in good order: the next one may be luckier with a worker of its own.
+            worker.quit();
+            Err(error)
+        }
     }
 }
 
@@ -273,8 +355,7 @@ fn no_worker() -> Error {
 
 /// Closes a session, which nobody waits for.
 fn close(worker: &Worker, session: u32) {
-    // A small order is never too large.
-    _ = worker.send(&Order::CloseSession { session });
+    worker.send(&Order::CloseSession { session });
 }
 
 /// A session in a worker. Closes itself; holds its model.

@@ -4,6 +4,7 @@
 //! goes into the mailboxes of calls ([`super::mailbox`]), which are bounded. What it reads is believed only as far as
 //! it was checked; a worker that sends what cannot be is killed.
 
+use super::allowance::Allowance;
 use super::child::{Ending, Worker};
 use super::death::{Cause, Death, Verdict, crash_line};
 use super::process::Exit;
@@ -27,6 +28,8 @@ const TERM: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(1);
 /// How often the end of a process is looked for where nothing tells of it.
 const LOOK: Duration = Duration::from_millis(5);
+/// The level of a warning, as in the plugin contract.
+const WARN: i32 = 2;
 /// Questions in the time after which a worker that does not answer counts as hung.
 const QUESTIONS: u32 = 3;
 /// The shortest time between two of them.
@@ -57,6 +60,7 @@ pub(super) struct Reader {
 /// What the thread remembers.
 pub(super) struct Watched {
     tail: Tail,
+    allowance: Allowance,
     stage: Stage,
     /// The last step on the way to the worker's end, and when it was taken.
     step: Option<(Step, Instant)>,
@@ -75,6 +79,7 @@ impl Default for Watched {
         let now = Instant::now();
         Self {
             tail: Tail::default(),
+            allowance: Allowance::new(now),
             stage: Stage::Silent,
             step: None,
             looked: now,
@@ -130,15 +135,26 @@ impl Reader {
             std::mem::forget(payload);
             End::Fault
         });
-        let death = self.inquest(end);
-        if death.is_failure() {
-            tracing::warn!(backend = death.backend, pid = death.pid, log = death.log, "{}", death.sentence());
-        } else {
-            tracing::debug!(backend = death.backend, pid = death.pid, "the worker has ended");
-        }
-        self.worker.die(death);
+        let death = Arc::new(self.inquest(end));
+        self.worker.die(&death);
         self.bury();
         self.worker.is_gone();
+        self.tell(&death);
+    }
+
+    /// Logs the end of the worker: last, for whoever listens to the log may block, or panic.
+    fn tell(&self, death: &Death) {
+        let write = || {
+            if death.is_failure() {
+                tracing::warn!(backend = death.backend, pid = death.pid, log = death.log, "{}", death.sentence());
+            } else {
+                tracing::debug!(backend = death.backend, pid = death.pid, "the worker has ended");
+            }
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(write)) {
+            // Dropping a payload may panic again.
+            std::mem::forget(payload);
+        }
     }
 
     fn watch(&mut self) -> End {
@@ -241,7 +257,16 @@ impl Reader {
 
     fn log(&mut self, level: u8, backend: &str, message: &str) {
         self.watched.tail.push_line(message);
-        let write = || self.worker.log.within(|| log::line(i32::from(level), backend, message));
+        let Some(missed) = self.watched.allowance.take(message.len(), Instant::now()) else { return };
+        let write = || {
+            self.worker.log.within(|| {
+                if missed > 0 {
+                    let note = format!("{missed} lines were left out, for they came too fast");
+                    log::line(WARN, backend, &note);
+                }
+                log::line(i32::from(level), backend, message);
+            });
+        };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(write)) {
             // Whoever listens to the log has panicked, which is no fault of the worker; and dropping may panic again.
             std::mem::forget(payload);
@@ -288,8 +313,7 @@ impl Reader {
             none => {
                 *none = Some(0);
                 self.watched.serial = self.watched.serial.wrapping_add(1);
-                // A small order is never too large.
-                _ = self.worker.send(&Order::Ping { serial: self.watched.serial });
+                self.worker.send(&Order::Ping { serial: self.watched.serial });
             }
         }
         // Counted in looks and not on the clock: time in which this process itself stood still is no silence.
@@ -317,8 +341,7 @@ impl Reader {
         };
         self.watched.step = Some((next, Instant::now()));
         match next {
-            // A small order is never too large.
-            Step::Quit => _ = self.worker.send(&Order::Quit),
+            Step::Quit => self.worker.send(&Order::Quit),
             Step::Term => self.worker.process.signal(Signal::TERM),
             Step::Kill => self.worker.process.signal(Signal::KILL),
         }
@@ -326,6 +349,7 @@ impl Reader {
 
     /// Finds out why the worker ended, or kills it for why it shall.
     fn inquest(&mut self, end: End) -> Death {
+        let refused = self.watched.stage == Stage::Refused;
         match end {
             End::Garbage(what) => self.worker.kill(Verdict::Garbage(what)),
             End::Fault => self.worker.kill(Verdict::Fault),
@@ -335,6 +359,8 @@ impl Reader {
         let cause = match self.worker.ending() {
             Some(Ending::Kill(verdict)) => Cause::Killed(verdict),
             Some(Ending::Quit) => Cause::Told,
+            // It said so, and whoever listens to that has not told it to end yet.
+            None if refused => Cause::Told,
             // A worker that caught its signal says so before its memory is given back, which may take long.
             None => self.crash_line().unwrap_or_else(|| self.cause_of_exit()),
         };

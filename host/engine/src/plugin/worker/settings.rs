@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// # Ok::<(), tenon::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(not(unix), expect(dead_code, reason = "there are no workers on this system"))]
+#[cfg_attr(not(unix), allow(dead_code, reason = "there are no workers on this system"))]
 pub struct WorkerSettings {
     pub(super) program: Option<PathBuf>,
     pub(super) grace: Duration,

@@ -1,6 +1,6 @@
 //! How a worker comes to be: process, greeting, plugin, in this order and within a time.
 
-use super::child::{Parts, Worker};
+use super::child::{Parts, Unsent, Worker};
 use super::death::Verdict;
 use super::mailbox::{Mailbox, Message};
 use super::process::{Process, own_copy};
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenon_store::VerifiedFile;
+use tenon_tasks::Sandbox;
 use tenon_wire::{FileEntry, Hello, Library, Link, Order, Outcome, PROTOCOL, Start, Started, VERSION};
 
 /// How often the stop signs are looked at while nothing comes.
@@ -37,9 +38,12 @@ pub(super) fn start(spec: &Spec, breaker: Option<&Arc<Breaker>>, stop: &StopSign
     match started {
         Ok(started) => {
             worker.end(0, true);
+            spec.workers.add(&worker);
             let (pid, sandbox, time) = (worker.process.pid(), started.sandbox.level(), began.elapsed());
             tracing::debug!(backend = spec.name, pid, sandbox, ?time, "worker started");
-            spec.workers.add(&worker);
+            if let (Sandbox::On, Some(missing)) = (spec.options.sandbox, &started.sandbox.missing) {
+                tracing::warn!(backend = spec.name, pid, "the sandbox of this worker is not whole: {missing}");
+            }
             Ok((worker, started))
         }
         Err(error) => {
@@ -122,8 +126,11 @@ impl Said<'_> {
             _ => return Err(self.nonsense()),
         }
         let order = self.order()?;
-        self.worker.send(&order).map_err(|what| {
-            Error::new(ErrorKind::Unsupported, format!("the model is too large for a worker: {what}"))
+        self.worker.try_send(&order).map_err(|unsent| match unsent {
+            Unsent::TooLarge(what) => {
+                Error::new(ErrorKind::Unsupported, format!("the model is too large for a worker: {what}"))
+            }
+            Unsent::Refused(error) => self.unreadable(error),
         })?;
         // The descriptors are the worker's from here on.
         drop(order);
@@ -193,10 +200,6 @@ impl Said<'_> {
     /// What the worker is told to be.
     fn order(&self) -> Result<Order> {
         let Spec { name, library, files, options, .. } = self.spec;
-        let unreadable = |error: io::Error| {
-            let message = format!("cannot hand the files of backend \"{name}\" to a worker: {error}");
-            Error::new(kind_of(&error), message).with_source(error)
-        };
         let entry = |file: &VerifiedFile| {
             Ok(FileEntry {
                 role: file.role().to_owned(),
@@ -207,10 +210,15 @@ impl Said<'_> {
             })
         };
         let copy: io::Result<File> = own_copy(library);
-        let plugin = Library { name: name.clone(), file: copy.map_err(unreadable)? };
-        let files = files.iter().map(entry).collect::<io::Result<_>>().map_err(unreadable)?;
+        let plugin = Library { name: name.clone(), file: copy.map_err(|error| self.unreadable(error))? };
+        let files = files.iter().map(entry).collect::<io::Result<_>>().map_err(|error| self.unreadable(error))?;
         let (sandbox, memory_limit) = (options.sandbox, options.memory_limit);
         Ok(Order::Start(Box::new(Start { plugin, files, sandbox, memory_limit, log_level: self.worker.level() })))
+    }
+
+    fn unreadable(&self, error: io::Error) -> Error {
+        let message = format!("cannot hand the files of backend \"{}\" to a worker: {error}", self.spec.name);
+        Error::new(kind_of(&error), message).with_source(error)
     }
 
     /// Why it does not start, as the plugin in this process would say it.
