@@ -131,6 +131,14 @@ mod fake {
                 rustix::net::shutdown(raw, rustix::net::Shutdown::Both).expect("open until now");
                 forever();
             }
+            "endless-log" => {
+                (0..10_000).for_each(|_| send(replies, line(&"x".repeat(900))));
+                // Until it has earned a line again.
+                std::thread::sleep(Duration::from_millis(1500));
+                send(replies, line("the last one"));
+                send(replies, text(call, "fine"));
+                done(replies, call);
+            }
             "mute" | "hangs" => {}
             "unknown-status" => {
                 send(replies, Reply::Done { call, outcome: Outcome { status: 4711, ..Outcome::default() } });
@@ -148,6 +156,10 @@ mod fake {
 
     fn text(call: u32, text: &str) -> Reply {
         Reply::Output { call, output: Output::Text(text.as_bytes().to_vec()) }
+    }
+
+    fn line(message: &str) -> Reply {
+        Reply::Log { level: 2, backend: "echo".to_owned(), message: message.to_owned() }
     }
 
     fn done(replies: &Replies, call: u32) {

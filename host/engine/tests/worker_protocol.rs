@@ -21,8 +21,11 @@ fn engine(fault: &str, settings: impl FnOnce(WorkerSettings) -> WorkerSettings) 
         let engine = home.builder().worker(workers()).build().unwrap();
         drop(engine.load("echo", Load::new()).unwrap());
     });
-    let fake = WorkerSettings::new().program(example("fake_worker")).env("FAKE_WORKER", fault);
-    (home.builder().worker(settings(fake)).build().unwrap(), home)
+    (home.builder().worker(settings(fake(fault))).build().unwrap(), home)
+}
+
+fn fake(fault: &str) -> WorkerSettings {
+    WorkerSettings::new().program(example("fake_worker")).env("FAKE_WORKER", fault)
 }
 
 /// What becomes of a load, and then of the engine: no thread and no process is left.
@@ -135,6 +138,24 @@ fn one_that_sends_more_than_a_slow_reader_lets_it_is_killed() {
     let error = stream.filter_map(Result::err).last().unwrap();
     assert!(error.message().contains("sent garbage and was killed: more output than it had credit for"), "{error}");
     engine.shutdown_within(Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn one_that_floods_the_log_is_cut_short_and_goes_on() {
+    let home = Home::with_echo();
+    home.add_manifest("echo", "generate", "echo", WORKER);
+    let (lines, settings) = (Lines::new(Level::WARN), fake("endless-log"));
+    let engine = home.builder().worker(settings).log(lines.dispatch()).build().unwrap();
+    let mut session = engine.load("echo", Load::new()).unwrap().session().unwrap();
+    assert_eq!(session.run(&Request::generate("x")).unwrap().text, "fine");
+    let logged = lines.of("tenon::plugin");
+    let (flood, others): (Vec<_>, Vec<_>) = logged.iter().partition(|line| line.contains("xxx"));
+    assert!((1_000..6_000).contains(&flood.len()), "{} lines", flood.len());
+    let count =
+        |line: &&&String| line.strip_prefix("message=")?.split_once(" lines were left out")?.0.parse::<usize>().ok();
+    let left_out: usize = others.iter().filter_map(|line| count(&line)).sum();
+    assert_eq!(flood.len() + left_out, 10_000, "{others:?}");
+    assert!(others.last().unwrap().contains("the last one"), "{others:?}");
 }
 
 #[test]

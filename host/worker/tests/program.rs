@@ -160,6 +160,29 @@ fn sessions_run_beside_each_other_and_close_after_their_call() {
     refuses(worker, "not open", |worker| worker.send(run(6, "generate", "x", "{}")));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_that_waits_for_a_thread_ends_at_once_when_it_is_cancelled() {
+    let mut order = start(&faulty().library);
+    // Too little for the stack of one more thread.
+    order.memory_limit = Some(12 << 20);
+    let mut worker = Worker::spawn().start(order).with_session();
+    worker.send(Order::OpenSession { call: 3, session: 2, options: "{}".to_owned() });
+    assert_eq!(worker.done(3).status, status::OK);
+    worker.send(run(4, "generate", "x", &fault("hang")));
+    let Order::Run(mut other) = run(5, "generate", "x", "{}") else { unreachable!() };
+    other.session = 2;
+    worker.send(Order::Run(other));
+    worker.send(Order::Cancel { call: 5, status: status::E_CANCELLED });
+    let (before, outcome) = worker.until_done(5);
+    assert_eq!(outcome.status, status::E_CANCELLED);
+    assert!(before.iter().all(|reply| matches!(reply, Reply::Progress { call: 4, .. })), "{before:?}");
+    // Its session is as before.
+    worker.send(Order::CloseSession { session: 2 });
+    worker.send(Order::Ping { serial: 6 });
+    assert!(matches!(worker.reply(), Reply::Pong { serial: 6, .. }));
+}
+
 #[test]
 fn quitting_ends_the_calls_that_run() {
     let ended = ends_with(Worker::ready(&faulty().library), |worker| {

@@ -29,7 +29,9 @@ impl Allowance {
             self.left = self.left.saturating_add(earned).min(AT_ONCE);
             self.since = now;
         }
-        match self.left.checked_sub(bytes as u64 + LINE) {
+        // After a line that was left out a second's worth has to be there, so that a flood is one note a second.
+        let enough = self.missed == 0 || self.left >= A_SECOND;
+        match self.left.checked_sub(bytes as u64 + LINE).filter(|_| enough) {
             Some(left) => {
                 self.left = left;
                 Some(std::mem::take(&mut self.missed))
