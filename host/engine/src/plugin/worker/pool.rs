@@ -312,6 +312,10 @@ impl Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         let with = std::mem::replace(&mut self.with, Place::Empty);
+        if matches!(with, Place::Empty) {
+            // Set already, unless the thread could not be started or has panicked.
+            _ = self.fill.set(no_worker());
+        }
         let Some(model) = self.model.upgrade() else {
             with.worker().into_iter().for_each(|worker| worker.quit());
             return;
