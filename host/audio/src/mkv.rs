@@ -380,7 +380,8 @@ impl MkvFrames {
             self.ended = true;
             return Ok(());
         }
-        match self.packets(&body[width..]) {
+        // The number that was peeked at may have been that of bytes behind a block that is shorter than it.
+        match body.get(width..).and_then(|body| self.packets(body)) {
             Some(packets) if grouped => self.grouped = Some(packets),
             Some(packets) => self.queue.extend(packets),
             None => notes.add(DamageKind::Undecodable, None, "a block breaks its own rules"),

@@ -238,3 +238,17 @@ fn an_mp4_file_without_its_index_says_so() {
     assert_eq!(error.kind(), AudioErrorKind::Malformed);
     assert_eq!(error.to_string(), "the mp4 file has no index (moov): it was cut short or never finished");
 }
+
+#[test]
+fn a_block_that_is_shorter_than_the_number_of_its_track_is_a_loss() {
+    let mut webm = bytes("opus.webm");
+    let block = webm.windows(6).position(|bytes| bytes == [0xa3, 0xb2, 0x81, 0, 0x29, 0x80]).unwrap();
+    // It has no bytes, and what stands behind it looks like the number.
+    webm[block + 1] = 0x80;
+    let decoded = decode_bytes(&webm, WANT).unwrap();
+    assert!(
+        decoded.damage.iter().any(|damage| damage.message.contains("a block breaks its own rules")),
+        "{:?}",
+        decoded.damage
+    );
+}
