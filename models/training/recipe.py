@@ -4,11 +4,13 @@
     .venv/bin/python recipe.py speech-data speech-train …
 
 Everything is seeded. Training stops and goes on at its checkpoints; delete work/ to begin anew. The step `recordings`
-needs the program `tenon` (TENON=path/to/tenon, or on the PATH), because it keeps only what comes out right; `evaluate`
-needs it too. The others need only Python and espeak-ng.
+needs the program `tenon`, because it keeps only what comes out right; `evaluate` needs it too: the one that this checkout
+built (`cargo xtask demo`), or TENON=path/to/tenon of another checkout's build, which has to find these models. The others
+need only Python and espeak-ng.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -19,6 +21,8 @@ SPEECH = os.path.join(MODELS, "commands-en-q5_0.bin")
 COMMANDS = os.path.join(MODELS, "intents-en-q8_0.gguf")
 SCHEMA = os.path.join(MODELS, "intents-en.schema.json")
 RECORDINGS = os.path.join(MODELS, "recordings")
+CHECKOUT = os.path.dirname(MODELS)
+MANIFESTS = os.path.join(CHECKOUT, "manifests")
 
 
 def python(script, *arguments):
@@ -27,7 +31,7 @@ def python(script, *arguments):
 
 
 def tenon():
-    return os.environ.get("TENON", "tenon")
+    return os.environ.get("TENON") or os.path.join(CHECKOUT, "target", "release", "tenon")
 
 
 STEPS = {
@@ -37,11 +41,13 @@ STEPS = {
     "command-train": lambda: python("command_train.py", WORK),
     "command-export": lambda: python("command_export.py", WORK, COMMANDS, "q8_0"),
     "command-check": lambda: python("command_check.py", WORK, COMMANDS),
+    "manifests": lambda: python("manifests.py", MANIFESTS, SPEECH, COMMANDS),
     "schema": lambda: python("schema.py", SCHEMA),
     "evaluation-data": lambda: python("evaluation_data.py", WORK),
     "recordings": lambda: python("recordings.py", WORK, RECORDINGS, "--tenon", tenon()),
-    "evaluate": lambda: python("evaluate.py", WORK, "--tenon", tenon()),
+    "evaluate": lambda: python("evaluate.py", WORK, "--tenon", tenon(), "--options=--preset fast"),
 }
+NEED_TENON = {"recordings", "evaluate"}
 
 
 def main():
@@ -49,8 +55,12 @@ def main():
     unknown = [step for step in asked if step not in {"all", *STEPS}]
     if unknown:
         sys.exit(f"recipe.py: no step {unknown[0]}; there are: all {' '.join(STEPS)}")
+    steps = list(STEPS) if "all" in asked else asked
+    # Said before hours of training, not after them.
+    if NEED_TENON.intersection(steps) and not shutil.which(tenon()):
+        sys.exit(f"recipe.py: there is no program {tenon()}: build it with `cargo xtask demo`, or set TENON")
     os.makedirs(WORK, exist_ok=True)
-    for step in STEPS if "all" in asked else asked:
+    for step in steps:
         print(f"== {step}", flush=True)
         STEPS[step]()
 
