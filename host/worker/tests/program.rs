@@ -180,7 +180,8 @@ fn a_call_that_waits_for_a_thread_ends_at_once_when_it_is_cancelled() {
     // Its session is as before.
     worker.send(Order::CloseSession { session: 2 });
     worker.send(Order::Ping { serial: 6 });
-    let next = std::iter::repeat_with(|| worker.reply()).find(|reply| !matches!(reply, Reply::Progress { call: 4, .. }));
+    let next =
+        std::iter::repeat_with(|| worker.reply()).find(|reply| !matches!(reply, Reply::Progress { call: 4, .. }));
     assert!(matches!(next, Some(Reply::Pong { serial: 6, .. })), "{next:?}");
 }
 
