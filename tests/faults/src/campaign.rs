@@ -5,7 +5,7 @@ use crate::home::{Home, Places};
 use crate::questions::{self, Bank};
 use crate::report::{Leaks, Report};
 use crate::stage::{Campaign, PATIENCE, Stage};
-use crate::{Outcome, hostile, lane, life, misdeeds, odds, strike};
+use crate::{Outcome, calm, hostile, lane, life, misdeeds, odds, strike};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,9 @@ use tenon_fault_tests::random::Random;
 
 const USAGE: &str =
     "usage: tenon-faults --plugins DIR --faulty FILE --worker FILE [--seed N] [--seconds S] [--faults N]";
+
+/// How often each shipped model is killed with nothing beside it, in a campaign that is long enough.
+const KILLS_ALONE: u64 = 40;
 
 /// What the command line says.
 struct Wishes {
@@ -61,7 +64,12 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
     let until = Instant::now() + Duration::from_secs(seconds);
     let campaign =
         Campaign { report: Report::default(), scarcity: crate::scarce::Scarcity::default(), seed, until, most: faults };
-    let engines = serve(&home, speech, text, |stages| make_faults(&campaign, &home, stages))?;
+    let engines = serve(&home, speech, text, |stages| {
+        make_faults(&campaign, &home, stages)?;
+        // The shipped models.
+        stages[..2].iter().for_each(|stage| calm::run(&campaign, stage, seconds.clamp(1, KILLS_ALONE)));
+        Ok(())
+    })?;
     for (engine, program) in &engines {
         life::close(&campaign, engine, program);
     }

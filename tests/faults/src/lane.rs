@@ -31,7 +31,7 @@ pub fn run(campaign: &Campaign, stage: &Stage, lane: usize) {
 }
 
 /// One request; `None` when its stream was dropped.
-fn ask(
+pub fn ask(
     campaign: &Campaign,
     stage: &Stage,
     session: &mut Option<Session>,

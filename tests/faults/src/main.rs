@@ -6,6 +6,8 @@
 //! and the parameters of the faults depend on the seed alone. `stage.rs` judges each request, `report.rs` counts.
 
 #[cfg(target_os = "linux")]
+mod calm;
+#[cfg(target_os = "linux")]
 mod campaign;
 #[cfg(target_os = "linux")]
 mod census;

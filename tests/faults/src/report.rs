@@ -34,6 +34,8 @@ pub struct Counts {
     pub mixed_up: u64,
     /// From a fault to the end of the next request that was begun after it and served, by model.
     pub recoveries: BTreeMap<&'static str, Vec<Duration>>,
+    /// The same with nothing beside it, by model.
+    pub recoveries_alone: BTreeMap<&'static str, Vec<Duration>>,
     /// How long the same requests took that were served while nothing was done to their workers, by model.
     pub undisturbed: BTreeMap<&'static str, Vec<Duration>>,
     /// From the end of a worker that hung to the end of the next request that was served.
@@ -96,6 +98,11 @@ impl Report {
         self.lock().recoveries.entry(model).or_default().push(after);
     }
 
+    /// Notes how long a model was gone with nothing beside it.
+    pub fn recovered_alone(&self, model: &'static str, after: Duration) {
+        self.lock().recoveries_alone.entry(model).or_default().push(after);
+    }
+
     /// Notes how long a request took that nothing disturbed.
     pub fn undisturbed(&self, model: &'static str, took: Duration) {
         self.lock().undisturbed.entry(model).or_default().push(took);
@@ -125,8 +132,10 @@ impl Report {
             println!("recovery of {model}: {}; an undisturbed request: {}", spread(times), spread(usual));
         }
         println!("recovery after the end of a worker that hung: {}", spread(&counts.after_hangs));
-        let all: Vec<Duration> = counts.recoveries.values().flatten().copied().collect();
-        println!("{}", summary(&counts, &all, leaks, seed));
+        for (model, times) in &counts.recoveries_alone {
+            println!("recovery of {model} with nothing beside it: {}", spread(times));
+        }
+        println!("{}", summary(&counts, leaks, seed));
         counts.broken == 0 && counts.lost == 0 && counts.mixed_up == 0 && leaks.is_none()
     }
 }
@@ -152,16 +161,17 @@ impl Leaks {
     }
 }
 
-fn summary(counts: &Counts, recoveries: &[Duration], leaks: &Leaks, seed: u64) -> String {
+fn summary(counts: &Counts, leaks: &Leaks, seed: u64) -> String {
+    let all = |times: &BTreeMap<_, Vec<Duration>>| spread(&times.values().flatten().copied().collect::<Vec<_>>());
+    let (recovery, alone) = (all(&counts.recoveries), all(&counts.recoveries_alone));
     let faults: u64 = counts.faults.values().sum();
     let Counts { requests, served, stopped, hit, wanting, refused, lost, mixed_up, broken, .. } = counts;
     let Leaks { descriptors, mappings, threads, children, zombies } = leaks;
     format!(
         "{faults} faults, {requests} requests: {served} served, {stopped} stopped as asked, {hit} failed in the worker \
-         that was hit, {wanting} failed for want of descriptors, {refused} refused after too many deaths, {lost} lost, {mixed_up} mixed up; recovery {}; leaked {descriptors} \
+         that was hit, {wanting} failed for want of descriptors, {refused} refused after too many deaths, {lost} lost, {mixed_up} mixed up; recovery among the others {recovery}, with nothing beside it {alone}; leaked {descriptors} \
          descriptors, {mappings} mappings, {threads} threads, {children} workers, {zombies} zombies; {broken} broken \
-         promises; seed {seed}",
-        spread(recoveries)
+         promises; seed {seed}"
     )
 }
 

@@ -133,7 +133,8 @@ pub fn send(pid: u32, signal: Signal) {
     }
 }
 
-fn hit(stage: &Stage, pid: u32, (signal, name): (Signal, &str)) -> Instant {
+/// Notes and sends a signal; gives when.
+pub fn hit(stage: &Stage, pid: u32, (signal, name): (Signal, &str)) -> Instant {
     stage.note(Hit { pid, names: vec![name.to_owned()] });
     send(pid, signal);
     Instant::now()
