@@ -20,6 +20,7 @@ use crate::{answer::FileProvenance, plugin::cpu};
 use std::fmt;
 use std::fs::File;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -905,9 +906,17 @@ fn same_digest(sidecar: &Sidecar, wanted: Digest) -> Result<()> {
     Err(load::other_digest(message, path, &wanted, sha256))
 }
 
+/// A panic of the callback is the caller's own business and goes no further; it hears nothing more.
 fn tell(hears: &Mutex<Option<crate::model::Hears>>, how_far: LoadProgress) {
-    if let Some(hears) = hears.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-        hears(how_far);
+    let mut heard = hears.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(mut hears) = heard.take() else { return };
+    match catch_unwind(AssertUnwindSafe(|| hears(how_far))) {
+        Ok(()) => *heard = Some(hears),
+        Err(payload) => {
+            // Dropping either may panic again.
+            std::mem::forget((payload, hears));
+            tracing::error!("the progress callback of a load panicked");
+        }
     }
 }
 

@@ -86,7 +86,7 @@ impl Load {
         self
     }
 
-    /// Hears how far the load is, on whatever thread notices.
+    /// Hears how far the load is, on whatever thread notices. A panic of `hears` is logged and stops no load.
     #[must_use]
     pub fn progress(mut self, hears: impl FnMut(LoadProgress) + Send + 'static) -> Self {
         self.progress = Some(Box::new(hears));

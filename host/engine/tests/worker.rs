@@ -204,6 +204,22 @@ fn loads_tell_how_far_they_are_and_answers_where_they_come_from() {
 }
 
 #[test]
+fn a_progress_callback_that_panics_stops_no_load_and_hears_nothing_more() {
+    let home = Home::with_echo();
+    let lines = Lines::new(Level::DEBUG);
+    let engine = builder(&home).log(lines.dispatch()).build().unwrap();
+    for isolation in [Isolation::Process, Isolation::Worker] {
+        let load = Load::new().isolation(isolation).options(options(r#"{"delay_ms": 100}"#));
+        let panics = load.progress(|how_far| assert!(!matches!(how_far, LoadProgress::Open(_)), "in a test"));
+        let model = engine.load("echo", panics).unwrap();
+        assert_eq!(model.session().unwrap().run(&Request::generate("x")).unwrap().text, "x");
+    }
+    let panics = lines.all().into_iter().filter(|line| line.contains("the progress callback of a load panicked"));
+    assert_eq!(panics.count(), 2, "{:?}", lines.all());
+    until("every worker ended with its model", || pids(&lines).len() == ended(&lines));
+}
+
+#[test]
 fn what_the_plugin_logs_and_estimates_arrives() {
     let home = home("faulty", "");
     let (_engine, lines, model) = started(&home);
