@@ -111,6 +111,20 @@ ENDS = {
         threading.Thread(target=lambda: session.run(slow), daemon=True).start()
         time.sleep(0.3)
         """,
+    "a daemon thread that goes from call to call": """
+        def again():
+            while True:
+                session.run(tenon.Request.generate("a"))
+        threading.Thread(target=again, daemon=True).start()
+        time.sleep(0.3)
+        """,
+    "a daemon thread that has time to raise": """
+        import weakref
+        # Called after the finalizer of the stream, which is younger.
+        weakref.finalize(threading, time.sleep, 0.5)
+        threading.Thread(target=lambda: session.run(slow), daemon=True).start()
+        time.sleep(0.3)
+        """,
     "a daemon thread in a load": """
         load = lambda: engine.load("echo", options={"delay_ms": 60000}, progress=lambda *news: None)
         threading.Thread(target=load, daemon=True).start()

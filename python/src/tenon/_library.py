@@ -5,13 +5,14 @@ Every call goes through `call`, which turns an error of C into an exception. Eve
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import sys
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, TypeVar, Union
 
 from . import _abi as abi
 from ._errors import CLASSES, TenonError
@@ -117,6 +118,27 @@ def load(path: Path) -> ctypes.CDLL:
 path = find()
 lib = load(path)
 
+#: The daemon threads that there were when the interpreter began to end.
+left_behind: FrozenSet[Optional[int]] = frozenset()
+
+
+def leave_behind() -> None:
+    """Notes which threads nobody waits for any more. The interpreter has waited for all but daemon threads by then."""
+    global left_behind
+    left_behind = frozenset(thread.ident for thread in threading.enumerate() if thread.daemon)
+
+
+def linger() -> None:
+    """Keeps a daemon thread whose handles the ending interpreter has closed in its call, until the process ends: what it
+    raised would be handled by nobody and printed, or half of it."""
+    if threading.get_ident() in left_behind:
+        threading.Event().wait()
+
+
+# The last that is registered is called first, and weakref, which closes the handles, registers with its first finalizer.
+weakref.finalize(lib, int)
+atexit.register(leave_behind)
+
 
 def call(function: Any, *arguments: Any) -> None:
     """Calls a function whose last parameter is an error, and raises what it says."""
@@ -132,6 +154,7 @@ def settle(status: int, error: abi.tenon_error) -> None:
     if interrupt is not None:
         raise interrupt
     if problem is not None:
+        linger()
         raise problem
 
 
@@ -204,6 +227,7 @@ class Handle:
     @property
     def _handle(self) -> Any:
         if not self._finalizer.alive:
+            linger()
             raise ValueError(f"this {type(self).__name__} is closed")
         return self._raw
 
