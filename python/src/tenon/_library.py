@@ -129,13 +129,15 @@ def leave_behind() -> None:
 
 
 def linger() -> None:
-    """Keeps a daemon thread whose handles the ending interpreter has closed in its call, until the process ends: what it
-    raised would be handled by nobody and printed, or half of it."""
+    """Keeps a daemon thread in its call until the process ends, once the interpreter has closed its handles.
+
+    What it raised would be handled by nobody and printed, or half of it.
+    """
     if threading.get_ident() in left_behind:
         threading.Event().wait()
 
 
-# The last that is registered is called first, and weakref, which closes the handles, registers with its first finalizer.
+# What was registered last is called first. What closes the handles, weakref, registers with its first finalizer.
 weakref.finalize(lib, int)
 atexit.register(leave_behind)
 
