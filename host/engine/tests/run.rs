@@ -218,11 +218,11 @@ fn an_answer_says_where_it_comes_from() {
 #[test]
 fn a_deadline_ends_a_request_and_the_session_goes_on() {
     let mut session = Home::with_echo().session("echo");
-    let slow = Request::generate("a b c d e f").options(options(r#"{"delay_ms": 1000}"#));
+    let slow = Request::generate("a b c d e f").options(options(r#"{"delay_ms": 60000}"#));
     let began = Instant::now();
     let error = session.run(&slow.deadline(Duration::from_millis(50))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(session.run(&Request::generate("again")).unwrap().text, "again");
 }
 
@@ -249,13 +249,12 @@ fn a_load_can_be_cancelled_and_tells_how_far_it_is() {
             cancels.cancel();
         }
     });
-    let began = Instant::now();
     let error = home.engine().load("filed", load).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert!(began.elapsed() < Duration::from_millis(900));
     let heard = heard.lock().unwrap();
     assert!(heard.contains(&LoadProgress::Verify { done: 100_000, total: 100_000 }), "{heard:?}");
     assert!(heard.contains(&LoadProgress::Open(0.1)), "{heard:?}");
+    assert!(!heard.contains(&LoadProgress::Open(0.2)), "{heard:?}");
 }
 
 #[test]

@@ -559,8 +559,8 @@ fn a_load_that_hangs_and_a_close_that_hangs_cost_their_worker() {
     is_well(&mut model.session().unwrap());
     let began = Instant::now();
     drop(model);
-    // A tenth of a second, on a machine that has nothing else to do.
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // A tenth of a second, on a machine that has nothing else to do; the close would take a minute.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     engine.shutdown_within(LONG).unwrap();
     assert!(pids(&lines).into_iter().all(|pid| !runs(pid)));
 }
