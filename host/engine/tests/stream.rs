@@ -98,7 +98,7 @@ fn cancel_ends_a_request_at_any_moment() {
     let model = Home::with_echo().model("echo");
     let mut session = model.session().unwrap();
     let mut seed = 0x9e37_79b9_u64;
-    let mut slowest = Duration::ZERO;
+    let mut latencies = Vec::new();
     for _ in 0..200 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let moment = Duration::from_micros((seed >> 33) % 8_000);
@@ -112,11 +112,13 @@ fn cancel_ends_a_request_at_any_moment() {
         });
         let (_, end) = read(&mut stream);
         let ended = Instant::now();
-        slowest = slowest.max(ended.saturating_duration_since(canceller.join().unwrap()));
+        latencies.push(ended.saturating_duration_since(canceller.join().unwrap()));
         assert_eq!(end.unwrap_err().kind(), ErrorKind::Cancelled);
     }
-    println!("slowest of 200 cancels: {slowest:?}");
-    // 100 ms at most on a quiet machine. That they were cancelled at all is the test: undisturbed they end well.
+    latencies.sort();
+    println!("slowest of 200 cancels: {:?}", latencies.last());
+    // 100 ms on a quiet machine; the suite must also pass where many others run, and where it stands still for a moment.
+    assert!(latencies[189] < Duration::from_secs(2), "{latencies:?}");
     answers(&mut session);
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Eight threads ask models that run in workers; each request has an input of its own, and its answer is known. Beside
 //! them other threads do everything that must not matter to any request but those in the worker that is hit. The order
-//! and the parameters of the faults depend on the seed alone. `stage.rs` judges each request, `report.rs` counts.
+//! and the parameters of the faults depend on the seed alone. `stage.rs` judges each request, `report.rs` counts. At the end
+//! `calm.rs` measures how soon a model is back when nothing else runs.
 
 #[cfg(target_os = "linux")]
 mod calm;

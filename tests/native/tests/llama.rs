@@ -341,7 +341,7 @@ fn two_hundred_cancels_at_random_moments_all_end_at_once() {
     let bench = tiny();
     let mut session = bench.model.session().unwrap();
     let fresh = ids(&run(&mut session, greedy("cancel", json!({}))));
-    let (mut slowest, mut cancelled) = (Duration::ZERO, 0);
+    let (mut latencies, mut cancelled) = (Vec::new(), 0);
     for number in 0..200_u64 {
         let token = CancelToken::new();
         let long = greedy(&"some words ".repeat(15), json!({"max_tokens": null, "ignore_eos": true}));
@@ -360,9 +360,12 @@ fn two_hundred_cancels_at_random_moments_all_end_at_once() {
             Ok(event) => assert!(matches!(event, Event::End(_)), "{event:?}"),
         }
         drop(stream);
-        slowest = slowest.max(took);
+        latencies.push(took);
     }
-    println!("slowest of 200 cancels: {slowest:?}, {cancelled} of them before the end");
+    latencies.sort();
+    println!("slowest of 200 cancels: {:?}, {cancelled} of them before the end", latencies.last());
+    // A machine that stands still for a moment holds up one of them, or a few.
+    assert!(latencies[189] < Duration::from_secs(1), "{latencies:?}");
     // Had a cancel no effect until the end, none would have been.
     assert!(cancelled >= 50, "{cancelled}");
     assert_eq!(ids(&run(&mut session, greedy("cancel", json!({})))), fresh);

@@ -324,8 +324,8 @@ fn a_cancelled_request_returns_within_a_tenth_of_a_second_and_the_session_goes_o
     latencies.sort();
     println!("{} cancels, the slowest {:?}", latencies.len(), latencies.last());
     assert!(latencies.len() >= 5, "too few requests were cancelled");
-    // On a busy machine one of them may wait for a core for long; the typical one must not. A quiet one needs 100 ms.
-    assert!(latencies[latencies.len() / 2] < Duration::from_secs(1), "{latencies:?}");
+    // On a busy machine one of them may wait for a core; the typical one must not.
+    assert!(latencies[latencies.len() / 2] < Duration::from_millis(100), "{latencies:?}");
     session.run(&request(speech(2.0, 11), fast())).unwrap();
 }
 
