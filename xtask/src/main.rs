@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod check;
+mod disk;
 mod dist;
 mod faults;
 mod process;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
 
 /// Runs the main job on the shipped models, end to end.
 fn demo(arguments: &[&str]) -> Result<(), String> {
+    disk::warn_below(disk::FOR_BUILD);
     artifacts::build()?;
     process::run(process::command(artifacts::program()).arg("demo").args(arguments))
 }

@@ -1,7 +1,7 @@
 //! Every test, after the builds and the packages that the tests load.
 
 use crate::process::{self, cargo, root, run as run_command};
-use crate::{artifacts, dist, faults, tools};
+use crate::{artifacts, disk, dist, faults, tools};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,6 +28,7 @@ struct Tally {
 
 /// Builds and packs everything, runs all tests and the demo, and closes with one line of figures.
 pub fn run() -> Result<(), String> {
+    disk::warn_below(disk::FOR_TESTS);
     tools::set_up_tests();
     build_all()?;
     let mut tally = Tally::default();

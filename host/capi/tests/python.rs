@@ -5,7 +5,7 @@
 #![cfg(unix)]
 
 use std::process::Command;
-use tenon_testkit::{echo, libtenon, skip, worker, workspace};
+use tenon_testkit::{echo, libtenon, shared_folder, skip, worker, workspace};
 
 /// An interpreter that has what the tests import. The system's own may be hidden by another one in PATH.
 fn python(test: &str) -> Option<&'static str> {
@@ -29,7 +29,10 @@ fn pytest(test: &str, arguments: &[&str]) {
     command.current_dir(&folder).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", folder.join("src"));
     command.env("TENON_LIBRARY", libtenon()).env("TENON_TEST_ECHO", echo().library);
     command.env("TENON_TEST_WORKER", worker());
-    let output = command.args(["-m", "pytest", "-rs"]).args(arguments).output().expect("python3 runs");
+    // By itself pytest keeps the folders of three runs.
+    let kept = shared_folder().join(test.replace(' ', "-"));
+    command.args(["-m", "pytest", "-rs", "--basetemp"]).arg(kept).args(arguments);
+    let output = command.output().expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stdout);
     let closing = said.lines().last().unwrap_or_default();
     println!("{test}: {closing}");

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod files;
 mod lines;
 mod server;
 mod tools;
@@ -19,6 +20,7 @@ use std::sync::{Mutex, OnceLock};
 use tempfile::TempDir;
 use tenon::{Digest, Engine, EngineBuilder, Load, Model, Session};
 
+pub use files::{copied_out, copy, shared_file, shared_folder};
 pub use lines::Lines;
 pub use server::Server;
 pub use tools::{installed, skip};
@@ -128,28 +130,23 @@ fn cdylib(message: &serde_json::Value) -> Option<(String, PathBuf)> {
 /// Compiles one file of `examples/` to a plugin.
 fn compiled(compiler: &str, folder: &str, source: &str, id: &str, flags: &[&str]) -> Option<Built> {
     static MADE: Mutex<Option<HashMap<String, Option<Built>>>> = Mutex::new(None);
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let mut made = MADE.lock().expect("no other test panicked here");
     let made = made.get_or_insert_with(HashMap::new);
     if let Some(known) = made.get(id) {
         return known.clone();
     }
-    let out = FOLDER.get_or_init(|| TempDir::new().expect("a folder")).path();
     let folder = workspace().join("examples").join(folder);
-    let library = out.join(format!("{}{}{}", std::env::consts::DLL_PREFIX, id, std::env::consts::DLL_SUFFIX));
-    let mut command = Command::new(compiler);
-    command.args(flags).args(["-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]);
-    command.arg("-I").arg(workspace().join("include")).arg(folder.join(source)).arg("-o").arg(&library);
-    let built = match command.output() {
-        Err(error) => {
-            eprintln!("SKIPPED: the example {id} is not tested, because {compiler} cannot be run: {error}");
-            None
-        }
-        Ok(output) => {
+    let built = crate::installed(compiler, &format!("the example {id}")).then(|| {
+        let name = format!("{}{}{}", std::env::consts::DLL_PREFIX, id, std::env::consts::DLL_SUFFIX);
+        let library = shared_file(&name, |library| {
+            let mut command = Command::new(compiler);
+            command.args(flags).args(["-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]);
+            command.arg("-I").arg(workspace().join("include")).arg(folder.join(source)).arg("-o").arg(library);
+            let output = command.output().expect("the compiler runs");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            Some(Built { library, template: folder.join(format!("{id}.plugin.toml")) })
-        }
-    };
+        });
+        Built { library, template: folder.join(format!("{id}.plugin.toml")) }
+    });
     made.insert(id.to_owned(), built.clone());
     built
 }

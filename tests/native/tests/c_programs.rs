@@ -5,31 +5,30 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use tempfile::TempDir;
 use tenon_native_tests::{plugin_folder, root};
 use tenon_testkit::{installed, libtenon, soname};
 
 /// An example built against the library; `None`, said loudly, without a C compiler.
 fn example(name: &str) -> Option<PathBuf> {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
     if !installed("cc", &format!("the example {name} in C")) {
         return None;
     }
-    let folder = FOLDER
-        .get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            std::os::unix::fs::symlink(libtenon(), folder.path().join(soname())).unwrap();
-            folder
-        })
-        .path();
-    let program = folder.join(name);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c-programs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let staged = tempfile::tempdir_in(&folder).unwrap();
+    let (library, program) = (staged.path().join(soname()), staged.path().join(name));
+    std::os::unix::fs::symlink(libtenon(), &library).unwrap();
     let mut command = Command::new("cc");
     command.args(["-std=c99", "-O1", "-I"]).arg(root().join("include"));
-    command.arg(root().join(format!("examples/c/{name}.c"))).arg(folder.join(soname())).arg("-lpthread");
-    let compiled = command.arg(format!("-Wl,-rpath,{}", folder.display())).arg("-o").arg(&program).output().unwrap();
+    command.arg(root().join(format!("examples/c/{name}.c"))).arg(&library).arg("-lpthread");
+    let compiled = command.arg("-Wl,-rpath,$ORIGIN").arg("-o").arg(&program).output().unwrap();
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-    Some(program)
+    // Each under the name that the next run takes again.
+    for file in [&library, &program] {
+        std::fs::rename(file, folder.join(file.file_name().unwrap())).unwrap();
+    }
+    Some(folder.join(name))
 }
 
 /// A run over the plugins and models of the checkout.

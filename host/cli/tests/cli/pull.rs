@@ -150,7 +150,7 @@ fn installed(tenon: &Tenon, args: &[&str]) -> Command {
         for file in [&program, &catalogue] {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
         }
-        fs::copy(crate::support::program(), &program).unwrap();
+        tenon_testkit::copy(crate::support::program(), &program);
         fs::rename(home.join("manifests"), catalogue).unwrap();
     }
     let usual = tenon.command(args);

@@ -4,19 +4,12 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
-use tempfile::TempDir;
-use tenon_testkit::{Home, echo, faulty, wav, worker};
+use tenon_testkit::{Home, copied_out, echo, faulty, wav, worker};
 
 /// The program, copied out of the checkout: beside its build folder it would find the checkout's own models.
 pub fn program() -> &'static Path {
-    static PROGRAM: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = PROGRAM.get_or_init(|| {
-        let folder = TempDir::new().expect("a folder");
-        let path = folder.path().join(format!("tenon{}", std::env::consts::EXE_SUFFIX));
-        std::fs::copy(env!("CARGO_BIN_EXE_tenon"), &path).expect("the program can be copied");
-        (folder, path)
-    });
-    path
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| copied_out(Path::new(env!("CARGO_BIN_EXE_tenon"))))
 }
 
 /// What a run of the program gave.

@@ -18,17 +18,6 @@ pub fn program() -> &'static str {
     env!("CARGO_BIN_EXE_pull-one")
 }
 
-/// Copies a program to where it can be started at once. On Unix another process does it: as long as one started meanwhile
-/// by another test had this one's open file, the system would call the copy busy.
-pub fn copy(from: &Path, to: &Path) {
-    if cfg!(unix) {
-        let status = Command::new("cp").arg("--").args([from, to]).status().expect("cp runs");
-        assert!(status.success(), "{} cannot be copied", from.display());
-    } else {
-        std::fs::copy(from, to).expect("the program can be copied");
-    }
-}
-
 /// The command that pulls a manifest into a home.
 pub fn command(home: &Path, manifest: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(program());

@@ -159,7 +159,7 @@ fn as_nobody(test: &str, home: &Home, manifest: &Path) -> Option<Output> {
     let folder = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     // The checkout may lie where nobody may look.
     let copy = folder.path().join("program");
-    child::copy(child::program().as_ref(), &copy);
+    tenon_testkit::copy(child::program().as_ref(), &copy);
     let mut command = Command::new(&copy);
     command.arg(home.path()).arg(manifest).uid(NOBODY).gid(NOBODY).stdin(Stdio::null());
     Some(command.output().expect("the program runs"))

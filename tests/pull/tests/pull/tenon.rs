@@ -3,21 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use tempfile::TempDir;
 use tenon_pull_tests::Home;
 use tenon_store::Manifest;
-use tenon_testkit::workspace;
+use tenon_testkit::{copied_out, workspace};
 
 /// The program, copied out of the checkout, whose models it would find.
 pub fn program() -> &'static Path {
-    static PROGRAM: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = PROGRAM.get_or_init(|| {
-        let folder = TempDir::new().expect("a folder");
-        let path = folder.path().join(format!("tenon{}", std::env::consts::EXE_SUFFIX));
-        crate::child::copy(&built(), &path);
-        (folder, path)
-    });
-    path
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| copied_out(&built()))
 }
 
 /// Where `cargo xtask build` puts the program.
