@@ -18,21 +18,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tenon-pull", &["tenon-store", "tenon-tasks"]),
     ("tenon-wire", &["tenon-tasks"]),
     ("tenon", &["tenon-abi", "tenon-tasks", "tenon-audio", "tenon-pull", "tenon-store", "tenon-wire", "tenon-witness"]),
-    ("tenon-worker", &["tenon", "tenon-abi", "tenon-tasks", "tenon-wire"]),
-    ("tenon-conformance", &["tenon", "tenon-abi", "tenon-tasks", "tenon-store"]),
-    (
-        "tenon-cli",
-        &["tenon", "tenon-tasks", "tenon-store", "tenon-pull", "tenon-audio", "tenon-conformance", "tenon-abi"],
-    ),
-    ("tenon-capi", &["tenon", "tenon-abi", "tenon-pull"]),
+    ("tenon-worker", &["tenon", "tenon-abi", "tenon-wire"]),
+    ("tenon-conformance", &["tenon", "tenon-abi"]),
+    ("tenon-cli", &["tenon", "tenon-abi", "tenon-conformance", "tenon-store", "tenon-tasks"]),
+    ("tenon-capi", &["tenon", "tenon-abi"]),
     ("tenon-plugin", &["tenon-abi", "tenon-tasks", "tenon-witness"]),
     ("tenon-precheck", &[]),
     ("tenon-echo", &["tenon-plugin", "tenon-tasks"]),
     ("tenon-faulty", &["tenon-plugin", "tenon-tasks", "tenon-abi"]),
-    ("tenon-prober", &["tenon-plugin", "tenon-tasks", "tenon-abi"]),
+    ("tenon-prober", &["tenon-plugin", "tenon-tasks"]),
     ("tenon-whisper", &["tenon-plugin", "tenon-tasks", "tenon-precheck"]),
     ("tenon-llama", &["tenon-plugin", "tenon-tasks", "tenon-precheck", "tenon-llama-text"]),
-    ("tenon-llama-text", &["tenon-tasks"]),
+    ("tenon-llama-text", &[]),
 ];
 
 /// Crates that nothing of the product depends on.

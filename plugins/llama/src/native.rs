@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use llama_cpp_sys_2 as sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -132,6 +132,8 @@ thread_local! {
     static LINE: RefCell<(sys::ggml_log_level, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
     /// The first error that llama.cpp logged on this thread since this was emptied: it gives its reasons nowhere else.
     static REASON: RefCell<String> = const { RefCell::new(String::new()) };
+    /// What tells whether the computation of this thread was cancelled, while there is one.
+    static COMPUTING: Cell<Option<CancelProbe>> = const { Cell::new(None) };
 }
 
 /// Sets the process up, once: assertions, log, ggml's tables.
@@ -184,8 +186,11 @@ fn collect(level: sys::ggml_log_level, text: &[u8], last: &mut sys::ggml_log_lev
 }
 
 fn write_line(level: sys::ggml_log_level, line: &[u8]) {
+    // It knows no other end of a computation than success and failure, so it calls one that was cancelled an error.
+    let cancelled = COMPUTING.get().is_some_and(|probe| probe.is_cancelled());
     // What llama.cpp calls information is some hundred lines a load.
     let level = match level {
+        _ if cancelled => log::Level::Debug,
         sys::GGML_LOG_LEVEL_ERROR => log::Level::Error,
         sys::GGML_LOG_LEVEL_WARN => log::Level::Warning,
         _ => log::Level::Debug,
@@ -683,12 +688,14 @@ impl Context {
         let batch = self.batch.fill(tokens, start, every_output);
         *self.probe = Some(probe);
         REASON.take();
+        COMPUTING.set(Some(probe));
         let mut result = 0;
         let outcome = guarded("computing", |message, capacity| {
             // SAFETY: the batch's arrays have `n_tokens` entries and outlive the call.
             unsafe { tenon_llama_compute(self.raw.as_ptr(), &batch, encode, &mut result, message, capacity) }
         });
         *self.probe = None;
+        COMPUTING.set(None);
         match (outcome, result) {
             (Ok(()), 0) => Ok(Step::Done),
             _ if probe.is_cancelled() => {

@@ -165,7 +165,7 @@ pub fn examples(package: &Path) -> PathBuf {
 
 /// The text of the first fence of a language in docs/embedding.md as it is packed.
 pub fn shown(package: &Path, language: &str) -> String {
-    let text = fs::read_to_string(package.join("share/doc/tenon/embedding.md")).expect("the guide is packed");
+    let text = fs::read_to_string(package.join("share/doc/tenon/docs/embedding.md")).expect("the guide is packed");
     let fence = text.split(&format!("```{language}\n")).nth(1).and_then(|rest| rest.split("```").next());
     fence.map(str::to_owned).unwrap_or_else(|| panic!("the guide shows no {language}"))
 }

@@ -436,10 +436,30 @@ fn every_part_is_in_the_archive() {
 }
 
 #[test]
+fn every_link_of_a_packed_document_leads_somewhere() {
+    let place = Place::plain();
+    let package = place.unpack();
+    let documents = files(&package).into_iter().filter(|file| file.extension().is_some_and(|end| end == "md"));
+    let mut links = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if target.is_empty() || target.contains("://") || target.contains(char::is_whitespace) {
+                continue;
+            }
+            links += 1;
+            assert!(document.parent().unwrap().join(target).exists(), "{}: {target}", document.display());
+        }
+    }
+    assert!(links > 50, "{links} links");
+}
+
+#[test]
 fn the_licences_of_what_is_bundled_are_packed() {
     let place = Place::plain();
     let list = fs::read_to_string(place.unpack().join("share/doc/tenon/licenses/THIRD-PARTY.txt")).unwrap();
-    for name in ["whisper.cpp with ggml", "llama.cpp with ggml", "symphonia", "unsafe-libopus", "serde_json"] {
+    let bundled = ["whisper.cpp with ggml", "llama.cpp with ggml", "symphonia", "unsafe-libopus", "serde_json"];
+    for name in bundled.into_iter().chain(["landlock", "seccompiler"]) {
         assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is not listed");
     }
     let components = list.lines().filter(|line| line.starts_with("  texts ")).count();

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The crates that packages are made of.
-const PACKED: &[&str] = &["tenon-cli", "tenon-capi", "tenon-echo", "tenon-whisper", "tenon-llama"];
+const PACKED: &[&str] = &["tenon-cli", "tenon-capi", "tenon-worker", "tenon-echo", "tenon-whisper", "tenon-llama"];
 
 /// How the names of files with licence texts begin.
 const TEXTS: &[&str] = &["LICENSE", "LICENCE", "COPYING", "UNLICENSE"];

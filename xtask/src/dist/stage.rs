@@ -1,6 +1,6 @@
 //! The tree of a package, under whichever prefix.
 
-use super::files::{copy, copy_as, copy_matching, copy_tree, remove, write};
+use super::files::{copy, copy_as, copy_matching, copy_tree, read, remove, write};
 use super::{library, licences};
 use crate::artifacts::{self, PLUGINS};
 use crate::process::{self, output, root};
@@ -9,9 +9,11 @@ use std::path::PathBuf;
 /// The examples that are packed as sources, by folder under examples/.
 const EXAMPLES: &[&str] = &["c", "cpp", "plugin-c", "plugin-cpp"];
 
-/// Documents for those who use a package.
-const DOCUMENTS: &[&str] =
-    &["embedding.md", "plugins.md", "manifests.md", "options.md", "cli.md", "workers.md", "security.md"];
+/// Documents beside those in docs/, at their places, because links lead to them.
+const DOCUMENTS: &[&str] = &["CHANGELOG.md", "benches/README.md", "models/README.md", "python/README.md"];
+
+/// Links of the README to what has another place in a package.
+const LINKS: &[(&str, &str)] = &[("](include/)", "](../../../include/)"), ("](manifests)", "](../../tenon/manifests)")];
 
 /// Where the parts of a package go.
 pub struct Layout {
@@ -99,12 +101,13 @@ fn plugins(layout: &Layout) -> Result<(), String> {
 
 fn documents(layout: &Layout) -> Result<(), String> {
     let folder = layout.documents();
-    for file in ["README.md", "CHANGELOG.md"] {
-        copy(&root().join(file), &folder)?;
-    }
+    let readme = read(&root().join("README.md"))?;
+    let readme = LINKS.iter().fold(readme, |text, (link, there)| text.replace(link, there));
+    write(&folder.join("README.md"), readme)?;
     for file in DOCUMENTS {
-        copy(&root().join("docs").join(file), &folder)?;
+        copy_as(&root().join(file), &folder.join(file))?;
     }
+    copy_tree(&root().join("docs"), &folder.join("docs"))?;
     for example in EXAMPLES {
         copy_tree(&root().join("examples").join(example), &folder.join("examples").join(example))?;
     }
