@@ -89,10 +89,7 @@ unsafe fn pull_of<'a>(options: *const tenon_pull_options) -> Result<Pull<'a>> {
         (options, optional(options.endpoint, "endpoint")?)
     };
     let unknown = options.flags & !(TENON_PULL_ACCEPT_LICENSE | TENON_PULL_OFFLINE | TENON_PULL_NO_OPTIONAL);
-    if unknown != 0 || options.reserved != 0 {
-        let message = format!("flags {unknown:#x} of the tenon_pull_options are unknown to this version");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
+    boundary::nothing_unknown::<tenon_pull_options>(unknown, options.reserved)?;
     let mut network = Network::of(&Environment::of_this_process())?;
     if options.flags & TENON_PULL_OFFLINE != 0 {
         network = network.offline(true);
@@ -147,7 +144,7 @@ struct Overall {
 impl Overall {
     fn hear(&mut self, event: &PullEvent<'_>) {
         match event {
-            PullEvent::Plan { files } => self.total = files.iter().map(|file| file.size).sum(),
+            PullEvent::Plan { files } => self.total = sum(files.iter().map(|file| file.size)),
             PullEvent::Fetch(Event::Resuming { file, done, .. } | Event::Progress { file, done, .. }) => {
                 self.here.insert(file.clone(), *done);
             }
@@ -160,7 +157,28 @@ impl Overall {
 
     /// Everything is here only when the reference is written.
     fn fraction(&self) -> f32 {
-        let done: u64 = self.here.values().sum();
+        let done = sum(self.here.values().copied());
         if self.total == 0 { 0.0 } else { fraction(done.min(self.total), self.total) }
+    }
+}
+
+/// The sum of sizes that a manifest says: it may say more than there can be.
+fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_no_disk_holds_are_added_up_without_a_panic() {
+        let mut overall = Overall { total: u64::MAX, ..Overall::default() };
+        for file in ["a", "b"] {
+            let (file, done, total) = (file.to_owned(), u64::MAX / 2 + 1, u64::MAX);
+            overall.hear(&PullEvent::Fetch(&Event::Resuming { file, done, total }));
+        }
+        assert!(overall.fraction() > 0.9);
+        assert_eq!(sum([u64::MAX, 1].into_iter()), u64::MAX);
     }
 }

@@ -7,7 +7,7 @@
 //! require = "all"                 # or a list of folders: ["/etc/tenon/models.d"]
 //! ```
 
-use crate::diagnostic::Source;
+use crate::diagnostic::{Problem, Source};
 use crate::names::{nearest, quoted};
 use crate::{Diagnostic, Error, ErrorKind, Require, Result, Trust};
 use std::ops::Range;
@@ -54,21 +54,20 @@ impl Config {
         let document = DeTable::parse(text).map_err(|error| {
             vec![source.diagnostic(error.span().unwrap_or_default(), error.message().to_owned(), None)]
         })?;
-        let mut walk = Walk { source: &source, found: Vec::new() };
+        let mut walk = Walk { found: Vec::new() };
         let config = walk.config(document.get_ref());
-        if walk.found.is_empty() { Ok(config) } else { Err(walk.found) }
+        if walk.found.is_empty() { Ok(config) } else { Err(source.diagnostics(walk.found)) }
     }
 }
 
 /// One pass over a document.
-struct Walk<'s> {
-    source: &'s Source,
-    found: Vec<Diagnostic>,
+struct Walk {
+    found: Vec<Problem>,
 }
 
-impl Walk<'_> {
+impl Walk {
     fn report(&mut self, place: Range<usize>, message: impl Into<String>, help: Option<&str>) {
-        self.found.push(self.source.diagnostic(place, message.into(), help.map(str::to_owned)));
+        self.found.push(Problem { place, message: message.into(), help: help.map(str::to_owned) });
     }
 
     fn config(&mut self, document: &DeTable<'_>) -> Config {

@@ -1,7 +1,7 @@
 //! What can go wrong between a model's name and its verified files.
 
 use crate::names::quoted;
-use crate::{Diagnostic, Digest};
+use crate::{Diagnostic, Digest, Manifest, ManifestFile};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Box<ErrorKind>,
+    /// What to do about it, where the kind alone does not tell.
+    advice: Option<Box<str>>,
 }
 
 /// The kinds of [`Error`], with what belongs to each.
@@ -203,6 +205,22 @@ impl Error {
         }
     }
 
+    /// With what to do about it in this case.
+    pub(crate) fn advising(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into().into_boxed_str()), ..self }
+    }
+
+    /// The error of this file of a model: one of another size or digest than the manifest says can be had again where
+    /// the manifest says from where.
+    pub(crate) fn of_file(self, manifest: &Manifest, file: &ManifestFile) -> Self {
+        match self.kind() {
+            ErrorKind::SizeMismatch { .. } | ErrorKind::HashMismatch { .. } if !file.urls.is_empty() => {
+                self.advising(format!("`tenon verify --repair {}` gets it again", manifest.name))
+            }
+            _ => self,
+        }
+    }
+
     pub(crate) fn unsafe_path(path: &Path, reason: impl Into<String>) -> Self {
         ErrorKind::UnsafePath { path: path.to_owned(), reason: reason.into() }.into()
     }
@@ -210,7 +228,7 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind: Box::new(kind) }
+        Self { kind: Box::new(kind), advice: None }
     }
 }
 
@@ -223,8 +241,10 @@ impl std::error::Error for Error {
     }
 }
 
-/// What to do about a file that is not what its manifest says.
-const REPAIR: &str = "`tenon verify --repair` gets it again";
+/// What to do about a file that is not what its manifest says, where nothing else helps.
+const REPLACE: &str = "put the right file there";
+/// What to do about a store that cannot be written to.
+const ANOTHER_STORE: &str = "name a store that may be written to";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,12 +264,12 @@ impl fmt::Display for Error {
                 }
             }
             ErrorKind::SizeMismatch { path, expected, actual } => {
-                let path = path.display();
-                write!(f, "{path} has {actual} bytes, not the {expected} of its manifest: {REPAIR}")
+                let (path, advice) = (path.display(), self.advice.as_deref().unwrap_or(REPLACE));
+                write!(f, "{path} has {actual} bytes, not the {expected} of its manifest: {advice}")
             }
             ErrorKind::HashMismatch { path, expected, actual } => {
-                let path = path.display();
-                write!(f, "{path} has the SHA-256 {actual}, not the {expected} of its manifest: {REPAIR}")
+                let (path, advice) = (path.display(), self.advice.as_deref().unwrap_or(REPLACE));
+                write!(f, "{path} has the SHA-256 {actual}, not the {expected} of its manifest: {advice}")
             }
             ErrorKind::Changed { path } => {
                 write!(f, "{} was written to while it was being verified: try again when nobody does", path.display())
@@ -285,7 +305,8 @@ impl fmt::Display for Error {
                 path.display()
             ),
             ErrorKind::NotWritable { path, doing, source } => {
-                write!(f, "cannot {doing} {}: {source}; name a store that may be written to", path.display())
+                let advice = self.advice.as_deref().unwrap_or(ANOTHER_STORE);
+                write!(f, "cannot {doing} {}: {source}; {advice}", path.display())
             }
             ErrorKind::Io { path, doing, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
             ErrorKind::Cancelled => f.write_str("cancelled"),
@@ -304,5 +325,21 @@ fn no_manifest(f: &mut fmt::Formatter<'_>, name: &str, nearest: Option<&str>, se
             let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
             write!(f, ": no manifest of that name in {}", folders.join(", "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_says_what_to_name_instead() {
+        let refused = || Error::writing(Path::new("x"), "make", io::ErrorKind::PermissionDenied.into());
+        assert_eq!(refused().to_string(), "cannot make x: permission denied; name a store that may be written to");
+        let file = refused().advising("name a file in a folder that may be written to");
+        assert_eq!(
+            file.to_string(),
+            "cannot make x: permission denied; name a file in a folder that may be written to"
+        );
     }
 }

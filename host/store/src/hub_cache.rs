@@ -5,6 +5,7 @@
 //! links are not to be had, as the files themselves.
 
 use crate::ManifestFile;
+use std::collections::HashSet;
 
 /// The hosts of the hub.
 const HOSTS: [&str; 2] = ["huggingface.co", "hf.co"];
@@ -12,11 +13,11 @@ const HOSTS: [&str; 2] = ["huggingface.co", "hf.co"];
 /// Where in the cache a file of a manifest would lie, as paths beneath it, the likeliest first; none for a file that
 /// does not come from the hub.
 pub(crate) fn places_of(wanted: &ManifestFile) -> Vec<Vec<String>> {
-    let mut places = Vec::new();
+    let (mut places, mut seen) = (Vec::new(), HashSet::new());
     for resource in wanted.urls.iter().filter_map(|url| Resource::of(url)) {
         let blob = vec![resource.folder(), "blobs".to_owned(), wanted.sha256.to_string()];
         for place in [Some(blob), resource.snapshot()].into_iter().flatten() {
-            if !places.contains(&place) {
+            if seen.insert(place.clone()) {
                 places.push(place);
             }
         }

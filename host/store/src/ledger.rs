@@ -80,7 +80,7 @@ impl Ledger {
         Self::in_folder(self.folder.clone())
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.join("verified.ledger")
     }
 

@@ -340,6 +340,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_a_stranger_steers_no_terminal() {
+        let text = format!("version = 1\n\"\\u001b[2J{}\" = 1\n", "x".repeat(5000));
+        let problem = LockFile::parse(&text, Path::new("tenon.lock")).unwrap_err();
+        assert!(problem.message.starts_with("unknown field `\u{fffd}[2Jx"), "{}", problem.message);
+        assert!(problem.to_string().len() < 2000);
+    }
+
+    #[test]
     fn a_lock_file_that_was_tampered_with_is_refused_with_its_place() {
         let good = lock().to_toml();
         let problem = |text: &str| LockFile::parse(text, Path::new("tenon.lock")).unwrap_err().one_line();

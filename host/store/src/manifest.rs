@@ -7,7 +7,7 @@ mod keys;
 mod read;
 mod write;
 
-use crate::diagnostic::Source;
+use crate::diagnostic::{Problem, Source};
 use crate::names::{nearest, quoted};
 use crate::{Chunks, Diagnostic, Digest, Error, ErrorKind, Result, Signature};
 use std::collections::BTreeMap;
@@ -227,7 +227,8 @@ impl Manifest {
             .map_err(|diagnostics| ErrorKind::Manifest { diagnostics }.into())
     }
 
-    /// Reads the text of a manifest, or says everything that is wrong with it, in the order of the text.
+    /// Reads the text of a manifest, or says everything that is wrong with it, in the order of the text; of more than
+    /// 100 problems the first, and how many more there are.
     ///
     /// `path` stands in the messages, and the stem of its file must be the manifest's name.
     pub fn parse(text: &str, path: &Path) -> std::result::Result<Self, Vec<Diagnostic>> {
@@ -319,11 +320,10 @@ impl Manifest {
                 self.check_table(&format!("preset.{name}"), options, &schemas, &mut found);
             }
         }
-        found.sort_by_key(|problem| (problem.line, problem.column));
-        found
+        self.diagnostics(found)
     }
 
-    fn check_table(&self, path: &str, options: &Options, schemas: &[&Schema], found: &mut Vec<Diagnostic>) {
+    fn check_table(&self, path: &str, options: &Options, schemas: &[&Schema], found: &mut Vec<Problem>) {
         for (name, value) in options.iter() {
             let mut one = Options::new();
             one.set(name, value.clone());
@@ -333,7 +333,7 @@ impl Manifest {
             let problem = asked.iter().find_map(|schema| schema.check(&one).err()?.into_iter().next());
             if let Some(problem) = problem {
                 let place = self.place(&format!("{path}.{name}"), known);
-                found.push(self.diagnose(place, problem.message, None));
+                found.push(Problem { place, message: problem.message, help: None });
             }
         }
     }
@@ -387,7 +387,19 @@ impl Manifest {
     fn diagnose(&self, place: Range<usize>, message: String, help: Option<String>) -> Diagnostic {
         match &self.origin.0 {
             Some(origin) => origin.0.diagnostic(place, message, help),
-            None => Source::new(Path::new(&format!("{}.toml", self.name)), "").diagnostic(0..0, message, help),
+            None => self.without_text().diagnostic(0..0, message, help),
         }
+    }
+
+    fn diagnostics(&self, found: Vec<Problem>) -> Vec<Diagnostic> {
+        match &self.origin.0 {
+            Some(origin) => origin.0.diagnostics(found),
+            None => self.without_text().diagnostics(found),
+        }
+    }
+
+    /// What problems are reported in for a manifest that was read from nowhere.
+    fn without_text(&self) -> Source {
+        Source::new(Path::new(&format!("{}.toml", self.name)), "")
     }
 }

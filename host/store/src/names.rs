@@ -71,10 +71,24 @@ pub(crate) fn file_name_problem(name: &str) -> Option<String> {
     device_name_problem(name)
 }
 
+/// Characters that no message may hold, because they steer the terminal or show a text as another.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control() || reorders_text(c)
+}
+
+/// What another said, or a message that holds it, as one line for people: without what steers the terminal, and cut
+/// where it is longer than anybody reads.
+pub(crate) fn plain(text: &str) -> String {
+    const LONGEST: usize = 1000;
+    let shown = text.chars().take(LONGEST).map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c });
+    let rest = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
+    shown.chain(rest.chars()).collect()
+}
+
 /// Characters that no file name may hold: those that separate or are special on one of the systems, control
 /// characters, and those that make a name look like another.
 fn unsafe_in_file_name(c: char) -> bool {
-    matches!(c, '/' | '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*') || c.is_control() || reorders_text(c)
+    matches!(c, '/' | '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*') || steers(c)
 }
 
 /// Characters that show text in another order than it is stored, or show nothing.
@@ -145,6 +159,13 @@ mod tests {
         {
             assert!(model_name_problem(name).is_some(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length_that_steers_nothing() {
+        assert_eq!(plain("unknown field `a\u{1b}[2J\n`"), "unknown field `a\u{fffd}[2J\u{fffd}`");
+        assert_eq!(plain(&"é".repeat(1000)), "é".repeat(1000));
+        assert_eq!(plain(&"é".repeat(1001)), format!("{}…", "é".repeat(1000)));
     }
 
     #[test]

@@ -356,7 +356,8 @@ impl Part {
         };
         if actual != self.digest {
             let (path, expected) = (self.shared.path.clone(), self.digest);
-            return Err(self.thrown_away(ErrorKind::HashMismatch { path, expected, actual }.into()));
+            let differs = Error::from(ErrorKind::HashMismatch { path, expected, actual });
+            return Err(self.thrown_away(differs.advising("it was thrown away, get it again")));
         }
         self.stop();
         if let Err(error) = self.settle() {
@@ -373,7 +374,8 @@ impl Part {
     }
 
     fn wrong_size(&self, actual: u64) -> Error {
-        ErrorKind::SizeMismatch { path: self.shared.path.clone(), expected: self.shared.size, actual }.into()
+        let (path, expected) = (self.shared.path.clone(), self.shared.size);
+        Error::from(ErrorKind::SizeMismatch { path, expected, actual }).advising("get it again")
     }
 
     fn follow(&self) -> Result<()> {
@@ -558,7 +560,8 @@ impl PartWriter {
         let count = bytes.len() as u64;
         if count > self.remaining() {
             let actual = self.at.saturating_add(count);
-            return Err(ErrorKind::SizeMismatch { path: path.clone(), expected: self.end, actual }.into());
+            let kind = ErrorKind::SizeMismatch { path: path.clone(), expected: self.end, actual };
+            return Err(Error::from(kind).advising("get it again"));
         }
         {
             let state = self.shared.lock();

@@ -102,10 +102,7 @@ impl Trust {
 
     /// Whether a manifest that lies in this folder must be signed.
     pub fn requires(&self, folder: &Path) -> bool {
-        let beneath = |rule: &PathBuf| {
-            let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-            folder.starts_with(rule) || real(folder).starts_with(real(rule))
-        };
+        let beneath = |rule: &PathBuf| folder.starts_with(rule) || real(folder).starts_with(real(rule));
         match &self.require {
             Require::Nothing => false,
             Require::All => true,
@@ -153,9 +150,24 @@ impl Trust {
             let signature = self.signature(bytes.as_bytes(), text, &path)?;
             manifest.sign(signature);
         }
-        self.check(&manifest, path.parent().unwrap_or(Path::new("")))?;
+        // A file that is named without its folder lies in the current one.
+        let lies = std::path::absolute(&path).unwrap_or(path);
+        self.check(&manifest, lies.parent().unwrap_or(Path::new("")))?;
         Ok(manifest)
     }
+}
+
+/// The real path of a folder. Of one that does not exist, or not yet, as much is real as there is; an empty path is that
+/// of the current folder.
+fn real(folder: &Path) -> PathBuf {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let known = whole.ancestors().find_map(|part| {
+        let rest = whole.strip_prefix(part).ok()?;
+        Some(std::fs::canonicalize(part).ok()?.join(rest))
+    });
+    // What `join` of nothing leaves is no difference: paths are compared by their parts.
+    known.unwrap_or(whole)
 }
 
 const HOW: &str = "sign it with `minisign -Sm`, or change `require` in the configuration";

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Finds the files of models and verifies them.
 ///
@@ -29,6 +30,8 @@ pub struct Store {
     place: PathBuf,
     threads: usize,
     ledger: Ledger,
+    /// Somebody was told that the ledger cannot be written: once is enough.
+    warned: AtomicBool,
 }
 
 /// How the files of a model stand, as far as can be told without reading them.
@@ -48,7 +51,8 @@ impl Store {
     /// them need exist, and nothing is touched yet.
     pub fn new(models: Vec<PathBuf>, store: PathBuf, state: PathBuf) -> Self {
         let place = models.first().cloned().unwrap_or_else(|| store.join("models"));
-        Self { models, store, shared: Vec::new(), hub: None, place, threads: 1, ledger: Ledger::in_folder(state) }
+        let (ledger, warned) = (Ledger::in_folder(state), AtomicBool::new(false));
+        Self { models, store, shared: Vec::new(), hub: None, place, threads: 1, ledger, warned }
     }
 
     /// The store of these locations.
@@ -108,7 +112,7 @@ impl Store {
         if found.iter().any(Result::is_err) {
             return Err(found.into_iter().find_map(Result::err).unwrap_or(ErrorKind::Cancelled.into()));
         }
-        self.settle(found, mode, progress).into_iter().flatten().collect()
+        self.settle(manifest, found, mode, progress).into_iter().flatten().collect()
     }
 
     /// As [`Store::verify`], but goes on after an error: what became of each file, in the order of the manifest.
@@ -120,7 +124,7 @@ impl Store {
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Vec<Option<Result<VerifiedFile>>> {
         let found = manifest.files.iter().map(|wanted| self.find_or_say(manifest, wanted)).collect();
-        self.settle(found, mode, progress)
+        self.settle(manifest, found, mode, progress)
     }
 
     /// The SHA-256 of an open file that no manifest names, such as a plugin. `path` is where it lies, for errors.
@@ -137,9 +141,10 @@ impl Store {
         Ok(seen.digest)
     }
 
-    /// Hashes what has to be, and puts the outcomes in order.
+    /// Hashes what has to be, and puts the outcomes in the order of the manifest.
     fn settle(
         &self,
+        manifest: &Manifest,
         found: Vec<Result<Option<Found<'_>>>>,
         mode: VerifyMode,
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
@@ -165,7 +170,10 @@ impl Store {
             Outcome::Settled(outcome) => outcome,
             Outcome::Hashed => Some(hashed.pop_front().unwrap_or_else(|| Err(ErrorKind::Cancelled.into()))),
         });
-        settled.collect()
+        let with_its_file = |(outcome, file): (Option<Result<VerifiedFile>>, &ManifestFile)| {
+            outcome.map(|outcome| outcome.map_err(|error| error.of_file(manifest, file)))
+        };
+        settled.zip(&manifest.files).map(with_its_file).collect()
     }
 
     /// Hashes files and remembers what was seen. One outcome for each, in order.
@@ -185,13 +193,19 @@ impl Store {
     fn remember(&self, rows: &[(Identity, Seen)]) {
         if !rows.is_empty()
             && let Err(error) = self.ledger.remember(rows)
+            && !self.warned.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!(%error, "cannot write the ledger; files will be hashed again at the next start");
+            let path = self.ledger.path();
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "cannot write the ledger; files will be hashed again at the next start"
+            );
         }
     }
 
     fn find_or_say<'m>(&self, manifest: &Manifest, wanted: &'m ManifestFile) -> Result<Option<Found<'m>>> {
-        match self.find(manifest, wanted)? {
+        match self.find(manifest, wanted).map_err(|error| error.of_file(manifest, wanted))? {
             None if !wanted.optional => Err(ErrorKind::NotFound {
                 model: manifest.name.clone(),
                 file: wanted.name.clone(),

@@ -186,6 +186,7 @@ fn export_refuses_files_that_are_missing_or_corrupt_and_leaves_none_behind() {
     };
     let corrupt = A.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
     assert!(matches!(go(&corrupt).kind(), ErrorKind::HashMismatch { .. }));
+    assert!(go(&corrupt).to_string().ends_with(": put the right file there"));
     assert!(matches!(go(b"short").kind(), ErrorKind::SizeMismatch { .. }));
     fs::remove_file(machine.path("files/a.bin")).unwrap();
     let missing = export_file(&machine.store, &[&model], &[], &out, &mut go_on).unwrap_err();
@@ -567,6 +568,8 @@ fn an_index_that_cannot_be_is_refused() {
     refused(&of(&good.replace("target", "colour = 1\ntarget")), "unknown field `colour`");
     refused(&of("no toml"), "bundle.toml is wrong");
     refused(&of(""), "bundle.toml is wrong");
+    // Nothing that a stranger calls a key steers the terminal.
+    refused(&of(&format!("\"\\u001b[2J\" = 1\n{good}")), "unknown field `\u{fffd}[2J`");
     refused(&archive(&[file("bundle.toml", &[0xff, 0xfe])]), "not UTF-8");
     refused(&of(&index_of(&[], &[A], "")), "missing field `model`");
     refused(&of(&good.replace("\"a\"", "\"../a\"")), "model \"../a\" holds '/'");

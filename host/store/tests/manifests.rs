@@ -144,6 +144,77 @@ fn a_broken_manifest_reports_all_its_problems_in_the_order_of_the_file() {
     assert_eq!(lines, ["1", "2", "3", "4", "7", "8", "9", "10"]);
 }
 
+/// Text of about as many bytes as a manifest may have, made of what `line` gives for each number.
+fn long(head: &str, line: impl Fn(usize) -> String) -> String {
+    let mut text = head.to_owned();
+    for number in 0.. {
+        let line = line(number);
+        if text.len() + line.len() > 250_000 {
+            break;
+        }
+        text.push_str(&line);
+    }
+    text
+}
+
+/// What is wrong with each of these fills a manifest. Where the work for one problem grew with the whole file, reading
+/// them took minutes, or all memory.
+#[test]
+fn a_manifest_that_is_wrong_everywhere_is_read_once_and_its_first_problems_are_said() {
+    let head = "name = \"x\"\ntask = \"chat\"\nbackend = \"echo\"\nlicense = \"MIT\"\n";
+    let nested = "a".repeat(100_000);
+    let hostile = [
+        long(head, |number| format!("{number} = 0\n")),
+        long("", |_| "=\n".to_owned()),
+        long(head, |number| format!("{number}=\n")),
+        long(head, |_| "a = 1\n".to_owned()),
+        long(head, |number| format!("[{number}]\n")),
+        long(&format!("{head}languages = ["), |number| format!("\"{number}\",")) + "]\n",
+        long(&format!("{head}preset = {{"), |number| format!("A{number}={{}},")) + "}\n",
+        long(&format!("{head}preset = {{"), |number| format!("a{number}=1,")) + "}\n",
+        long(&format!("{head}[preset.{nested}]\n"), |number| format!("a{number} = nan\n")),
+        long(&format!("{head}[load]\n"), |number| format!("a{number} = 1979-05-27\n")),
+        long(&format!("{head}[[file]]\nchunks = ["), |_| "1,".to_owned()) + "]\n",
+        long(head, |_| "x = [{".to_owned()),
+        long(head, |_| "x = \"\"\"".to_owned()),
+        long(head, |_| "[".to_owned()),
+    ];
+    for text in hostile {
+        let found = Manifest::parse(&text, Path::new("x.toml")).expect_err(&text[..100]);
+        assert!(!found.is_empty() && found.len() <= 101, "{}: {}", &text[..100], found.len());
+        let said: usize = found.iter().map(|problem| problem.to_string().len()).sum();
+        assert!(said < 400_000, "{}: {said} bytes", &text[..100]);
+        let places: Vec<(u32, u32)> = found.iter().map(|problem| (problem.line, problem.column)).collect();
+        assert!(places.is_sorted(), "{}: {places:?}", &text[..100]);
+    }
+}
+
+#[test]
+fn the_last_of_very_many_problems_says_how_many_more_there_are() {
+    let text: String = (0..150).map(|number| format!("key-{number} = 0\n")).collect();
+    let lines = problems(&format!("{GOOD}\n[unknown]\n").replacen("name", &format!("{text}name"), 1));
+    assert_eq!(lines.len(), 101);
+    assert!(lines[99].starts_with("x.toml:100:1: unknown key \"key-99\""), "{}", lines[99]);
+    assert_eq!(lines[100], "x.toml:101:1: and 51 more problems from here on: mend the others first");
+}
+
+#[test]
+fn options_that_are_wrong_everywhere_are_checked_once_and_the_first_are_said() {
+    let text = long(GOOD, |number| format!("a{number} = 1\n"));
+    let manifest = Manifest::parse(&text, Path::new("x.toml")).unwrap();
+    let known = schema(json!({"properties": {"beam_size": {"type": "integer"}, "best_of": {"type": "integer"}}}));
+    assert_eq!(manifest.check_options(None, &[("transcribe", &known)]).len(), 101);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_column_of_the_first_line() {
+    let found = Manifest::parse(&format!("\u{feff}{}", GOOD.replacen("name", "nmae", 1)), Path::new("x.toml"));
+    let shown = found.unwrap_err()[0].to_string();
+    assert!(shown.starts_with("x.toml:1:1: unknown key \"nmae\""), "{shown}");
+    assert!(shown.ends_with("1 | nmae = \"x\"\n  | ^^^^"), "{shown}");
+    assert!(Manifest::parse(&format!("\u{feff}{GOOD}"), Path::new("x.toml")).is_ok());
+}
+
 #[test]
 fn a_diagnostic_as_json_holds_the_place_and_the_line() {
     let found = Manifest::parse(&GOOD.replace("task", "tusk"), Path::new("x.toml")).unwrap_err();

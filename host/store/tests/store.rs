@@ -6,6 +6,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use tenon_store::{
@@ -153,6 +155,68 @@ fn refuses_a_file_of_another_size_or_another_digest() {
     assert!(error.to_string().contains(&path.display().to_string()));
     let unchecked = verify(&home.store(), &manifest, VerifyMode::Never).unwrap();
     assert_eq!(unchecked[0].how(), How::NotChecked);
+}
+
+#[test]
+fn what_is_not_what_its_manifest_says_is_got_again_where_there_is_an_address_and_else_replaced() {
+    let home = Home::new();
+    let far = file("a.bin", b"abcdefgh");
+    let near = ManifestFile { urls: Vec::new(), ..far.clone() };
+    for bytes in [&b"abcdefg"[..], b"abcdefgX"] {
+        home.put("a.bin", bytes);
+        let said = |file: &ManifestFile| {
+            let manifest = model(vec![file.clone()]);
+            let examined = home.store().examine(&manifest, VerifyMode::Always, &mut go_on).remove(0).unwrap();
+            let error = verify(&home.store(), &manifest, VerifyMode::Always).unwrap_err().to_string();
+            assert_eq!(error, examined.unwrap_err().to_string());
+            error
+        };
+        assert!(said(&far).ends_with(" of its manifest: `tenon verify --repair tiny` gets it again"), "{}", said(&far));
+        assert!(said(&near).ends_with(" of its manifest: put the right file there"), "{}", said(&near));
+    }
+}
+
+/// Hears how often a ledger cannot be written.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        assert!(event.metadata().fields().field("path").is_some(), "{event:?}");
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+
+    fn enter(&self, _: &tracing::Id) {}
+
+    fn exit(&self, _: &tracing::Id) {}
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_warned_of_once_with_its_path() {
+    let home = Home::new();
+    fs::write(home.root.join("state"), "no folder").unwrap();
+    home.put("a.bin", b"abc");
+    let manifest = model(vec![file("a.bin", b"abc")]);
+    let store = home.store();
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), || {
+        for _ in 0..3 {
+            assert_eq!(how(&store, &manifest), How::Hashed);
+        }
+    });
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
 }
 
 #[test]

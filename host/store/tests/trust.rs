@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 use tenon_store::{Catalog, Entry, ErrorKind, Require, Trust};
 
@@ -146,6 +147,49 @@ fn a_rule_on_a_folder_holds_through_a_link_to_it() {
     assert!(Entry::read_with(&link.join("parrot.toml"), &rule).manifest.is_err());
     let rule = trust(Require::Folders(vec![link]));
     assert!(Entry::read_with(&real.path().join("parrot.toml"), &rule).manifest.is_err());
+}
+
+/// Tells a process of this test program which folder needs signatures.
+const RULE: &str = "TENON_TEST_RULE";
+
+/// Not a test of its own: what a process in the folder of a manifest runs.
+#[test]
+fn child_in_the_folder() {
+    let Some(rule) = std::env::var_os(RULE) else { return };
+    let rule = trust(Require::Folders(vec![PathBuf::from(rule)]));
+    assert!(rule.requires(Path::new("")) && rule.requires(Path::new(".")));
+    for path in ["parrot.toml", "./parrot.toml"] {
+        let error = Entry::read_with(Path::new(path), &rule).manifest.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Signature { .. }), "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_rule_on_a_folder_holds_for_a_bare_file_name_in_it() {
+    let folder = folder(MANIFEST, None);
+    let run = |rule: &Path| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "child_in_the_folder"]).env(RULE, rule).current_dir(folder.path());
+        child.output().unwrap()
+    };
+    let ran = run(folder.path());
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    assert!(!run(Path::new("/somewhere/else")).status.success(), "the child looked at nothing");
+}
+
+#[test]
+fn a_rule_on_a_folder_holds_for_what_is_not_there_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().canonicalize().unwrap();
+    let rule = trust(Require::Folders(vec![real.join("store")]));
+    assert!(rule.requires(&real.join("store/models")));
+    assert!(rule.requires(&real.join("store")));
+    assert!(!rule.requires(&real.join("stored/models")));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
+        assert!(rule.requires(&real.join("link/store/models")));
+    }
 }
 
 #[test]

@@ -130,7 +130,10 @@ impl Schema {
     /// Reads the value of an option from text, as it stands on a command line: `5`, `true`, `en`, `["a"]`.
     pub fn parse(&self, name: &str, text: &str) -> Result<Value, Problem> {
         let field = self.known(name)?;
-        let value = field.parse(text);
+        let value = field.parse(text).map_err(|error| Problem {
+            option: name.to_owned(),
+            message: format!("option \"{name}\" is no JSON: {error}"),
+        })?;
         self.check_one(name, &value)?;
         Ok(value)
     }
@@ -160,6 +163,11 @@ impl Schema {
 
 /// The candidate closest to `name`, if one is close enough to be a typo of it.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes time by the product of the lengths; no sensible name is this long.
+    const LONGEST: usize = 256;
+    if name.len() > LONGEST {
+        return None;
+    }
     candidates
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(similarity, _)| *similarity > 0.8)
@@ -180,24 +188,32 @@ impl Field {
         }
     }
 
-    fn parse(&self, text: &str) -> Value {
+    /// The error is that of a text which begins as JSON does and is none.
+    fn parse(&self, text: &str) -> Result<Value, serde_json::Error> {
         let as_text = || Value::String(text.to_owned());
-        match self.kind {
+        Ok(match self.kind {
             Kind::Text | Kind::Choice(_) => as_text(),
             Kind::Texts => match serde_json::from_str::<Value>(text) {
                 Ok(list @ Value::Array(_)) => list,
                 _ => Value::Array(vec![as_text()]),
             },
+            // Plain words need no quotes.
+            Kind::Json if !text.trim_start().starts_with(['{', '[']) => {
+                serde_json::from_str(text).unwrap_or_else(|_| as_text())
+            }
+            Kind::Json => serde_json::from_str(text)?,
             _ => serde_json::from_str(text).unwrap_or_else(|_| as_text()),
-        }
+        })
     }
 }
 
 impl Kind {
     fn from_json(property: &Value) -> (Self, bool) {
         let (types, nullable) = type_names(property);
-        if let Some(choices) = choices(property) {
-            return (Self::Choice(choices), nullable);
+        match choices(property) {
+            Choices::Texts(texts) => return (Self::Choice(texts), nullable),
+            Choices::Other => return (Self::Json, nullable),
+            Choices::None => {}
         }
         let kind = match types.as_slice() {
             ["boolean"] => Self::Bool,
@@ -281,22 +297,48 @@ fn type_names(property: &Value) -> (Vec<&str>, bool) {
     (all.into_iter().filter(|name| *name != "null").collect(), nullable)
 }
 
-/// The texts of an `enum`, of `oneOf` constants, or of either inside `anyOf` with `null`.
-fn choices(property: &Value) -> Option<Vec<String>> {
+/// What a property may be chosen from.
+enum Choices {
+    /// It is no choice.
+    None,
+    /// Texts.
+    Texts(Vec<String>),
+    /// More than texts; the backend knows what.
+    Other,
+}
+
+/// The texts of an `enum`, of `oneOf` constants, or of either inside `anyOf`; `null` beside them does not count.
+fn choices(property: &Value) -> Choices {
+    if let Some(value) = property.get("const") {
+        return texts([value].into_iter());
+    }
     if let Some(values) = property.get("enum").and_then(Value::as_array) {
-        return Some(values.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        return texts(values.iter().filter(|value| !value.is_null()));
     }
-    if let Some(variants) = property.get("oneOf").and_then(Value::as_array) {
-        let mut texts = Vec::new();
-        for variant in variants {
-            match variant.get("const").and_then(Value::as_str) {
-                Some(text) => texts.push(text.to_owned()),
-                None => texts.extend(choices(variant)?),
-            }
+    let Some(branches) = ["oneOf", "anyOf"].iter().find_map(|key| property.get(key)?.as_array()) else {
+        return Choices::None;
+    };
+    let is_null = |branch: &&Value| branch.get("type").and_then(Value::as_str) == Some("null");
+    let (mut all, mut others) = (Vec::new(), 0);
+    for branch in branches.iter().filter(|branch| !is_null(branch)) {
+        match choices(branch) {
+            Choices::Texts(texts) => all.extend(texts),
+            Choices::Other => return Choices::Other,
+            Choices::None => others += 1,
         }
-        return Some(texts);
     }
-    property.get("anyOf").and_then(Value::as_array)?.iter().find_map(choices)
+    match (all.is_empty(), others) {
+        // What has a type is no choice for having branches, nor for being allowed to be null.
+        (true, _) if others < 2 || property.get("type").is_some() => Choices::None,
+        (false, 0) => Choices::Texts(all),
+        _ => Choices::Other,
+    }
+}
+
+/// These, where all of them are texts.
+fn texts<'v>(values: impl Iterator<Item = &'v Value>) -> Choices {
+    let texts: Option<Vec<String>> = values.map(|value| value.as_str().map(str::to_owned)).collect();
+    texts.filter(|texts| !texts.is_empty()).map_or(Choices::Other, Choices::Texts)
 }
 
 #[cfg(test)]
@@ -374,6 +416,52 @@ mod tests {
         assert_eq!(kind("anything"), Kind::Json);
         assert_eq!(kind("words"), Kind::Bool);
         assert_eq!(kind("temperature"), Kind::Number { min: Some(0.0), max: Some(1.0) });
+    }
+
+    #[test]
+    fn only_a_list_of_texts_is_a_choice() {
+        let schema = |property: Value| Schema::from_json(&json!({"properties": {"x": property}})).unwrap();
+        let kind = |property: Value| schema(property).field("x").unwrap().kind.clone();
+        let (on, number) = (json!({"enum": ["on", "off"]}), json!({"type": "integer", "minimum": 1}));
+        let choice = Kind::Choice(vec!["on".to_owned(), "off".to_owned()]);
+        assert_eq!(kind(on.clone()), choice);
+        assert_eq!(kind(json!({"type": ["string", "null"], "enum": ["on", "off", null]})), choice);
+        assert_eq!(kind(json!({"oneOf": [{"const": "on"}, {"const": "off"}]})), choice);
+        assert_eq!(kind(json!({"anyOf": [on, {"type": "null"}]})), choice);
+        assert_eq!(kind(json!({"anyOf": [{"const": "on"}, {"enum": ["off"]}]})), choice);
+        for richer in [
+            json!({"type": "integer", "enum": [8, 16]}),
+            json!({"enum": ["auto", 8]}),
+            json!({"anyOf": [number, {"enum": ["auto"]}]}),
+            json!({"oneOf": [number, {"const": "auto"}]}),
+            json!({"anyOf": [{"type": "string"}, {"enum": ["auto"]}]}),
+            json!({"anyOf": [number, {"$ref": "#/$defs/other"}]}),
+            json!({"oneOf": [{"const": 8}, {"const": 16}]}),
+            json!({"enum": [null]}),
+        ] {
+            assert_eq!(kind(richer.clone()), Kind::Json, "{richer}");
+        }
+        assert_eq!(
+            kind(json!({"anyOf": [{"type": "integer"}, {"type": "null"}]})),
+            Kind::Integer { min: None, max: None }
+        );
+        assert_eq!(kind(json!({"type": "string", "oneOf": [{"format": "a"}, {"format": "b"}]})), Kind::Text);
+        let bits = schema(json!({"type": "integer", "enum": [8, 16]}));
+        assert_eq!(bits.parse("x", "8").unwrap(), json!(8));
+        assert!(problems(&bits, json!({"x": 16})).is_empty());
+        let layers = schema(json!({"anyOf": [{"type": "integer"}, {"enum": ["auto"]}]}));
+        assert_eq!((layers.parse("x", "auto"), layers.parse("x", "4")), (Ok(json!("auto")), Ok(json!(4))));
+    }
+
+    #[test]
+    fn what_begins_as_json_and_is_none_is_said_to_be_none() {
+        let schema = schema::<Own>();
+        let said = |text: &str| schema.parse("anything", text).unwrap_err().message;
+        assert_eq!(said("{bad"), "option \"anything\" is no JSON: key must be a string at line 1 column 2");
+        assert!(said(" [1, 2").starts_with("option \"anything\" is no JSON: EOF"));
+        assert_eq!(schema.parse("anything", "[1]").unwrap(), json!([1]));
+        assert_eq!(schema.parse("anything", "plain words").unwrap(), json!("plain words"));
+        assert_eq!(schema.parse("texts", "[INST]").unwrap(), json!(["[INST]"]));
     }
 
     #[test]

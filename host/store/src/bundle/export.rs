@@ -59,13 +59,15 @@ pub fn export_file(
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".part-{}", std::process::id()));
     let unfinished = PathBuf::from(unfinished);
-    let file = File::create_new(&unfinished).map_err(|error| Error::writing(&unfinished, "make", error))?;
+    // It is the user's own file, and none of the store's.
+    let cannot = |error| Error::writing(path, "make", error).advising("name a file in a folder that may be written to");
+    let file = File::create_new(&unfinished).map_err(cannot)?;
     let mut write = || {
         let mut out = BufWriter::new(&file);
         let index = export(store, manifests, plugins, &mut out, path, watch)?;
         drop(out);
         file.sync_all().map_err(|error| Error::io(path, "write", error))?;
-        std::fs::rename(&unfinished, path).map_err(|error| Error::writing(path, "write", error))?;
+        std::fs::rename(&unfinished, path).map_err(cannot)?;
         Ok(index)
     };
     write().inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
@@ -98,7 +100,10 @@ pub fn export(
         plugins.iter().map(|plugin| plugin.entry.clone()).collect(),
     );
     match index.problem() {
-        None => write(&index, models, blobs, plugins, Writer::new(out, path), watch).map(|()| index),
+        None => match write(&index, models, blobs, plugins, Writer::new(out, path), watch) {
+            Ok(()) => Ok(index),
+            Err(error) => Err(of_its_file(error, manifests)),
+        },
         Some(problem) => Err(refused(path, format!("cannot be a bundle: {problem}"))),
     }
 }
@@ -136,6 +141,16 @@ fn write(
         same(plugin.path.clone(), entry.library.sha256, actual)?;
     }
     archive.finish()
+}
+
+/// The error with what to do about it, where it is that of a file of these models.
+fn of_its_file(error: Error, manifests: &[&Manifest]) -> Error {
+    let ErrorKind::HashMismatch { expected: sha256, .. } = *error.kind() else { return error };
+    let mut files = manifests.iter().flat_map(|manifest| manifest.files.iter().map(move |file| (*manifest, file)));
+    match files.find(|(_, file)| file.sha256 == sha256) {
+        Some((manifest, file)) => error.of_file(manifest, file),
+        None => error,
+    }
 }
 
 fn same(path: PathBuf, expected: Digest, actual: Digest) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The index of a bundle: what it holds, in the order in which it comes.
 
-use crate::names::{LONGEST_ID, file_name_problem, id_problem, model_name_problem, quoted};
+use crate::names::{LONGEST_ID, file_name_problem, id_problem, model_name_problem, plain, quoted};
 use crate::signature::SUFFIX as SIGNATURE;
 use crate::{Digest, Manifest};
 use serde::{Deserialize, Serialize};
@@ -155,7 +155,7 @@ impl Index {
             Some(other) if other != FORMAT => {
                 return Err(format!("it has the format {other}; this program knows {FORMAT}"));
             }
-            _ => toml::from_str(text).map_err(|error| format!("its {NAME} is wrong: {}", error.message()))?,
+            _ => toml::from_str(text).map_err(|error| format!("its {NAME} is wrong: {}", plain(error.message())))?,
         };
         match index.problem() {
             Some(problem) => Err(format!("its {NAME} is wrong: {problem}")),

@@ -5,12 +5,12 @@
 use super::keys::{Check, Fault, Key, Kind, MANIFEST, MOST_FILES, WORKER, preset_name_problem, sha256};
 use super::{Isolation, Manifest, ManifestFile, Origin, Place, WorkerOptions};
 use crate::chunks::CHUNK_SIZES;
-use crate::diagnostic::Source;
+use crate::diagnostic::{Problem, Source};
 use crate::names::{nearest, quoted};
 use crate::{Chunks, Diagnostic, Digest};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -54,25 +54,23 @@ fn manifest_of_text(text: &str, path: &Path, naming: Naming) -> Result<Manifest,
     let mut walk = Walk::new(&source, naming);
     walk.syntax(&errors);
     let manifest = walk.manifest(document.get_ref());
-    let Walk { mut found, places, .. } = walk;
+    let Walk { found, places, .. } = walk;
     if found.is_empty() {
         return Ok(Manifest { origin: Origin::new(source, places), ..manifest });
     }
-    found.sort_by_key(|problem| (problem.line, problem.column));
-    found.dedup();
-    Err(found)
+    Err(source.diagnostics(found))
 }
 
 /// One pass over a document: collects problems and the places of everything.
 struct Walk<'s> {
     source: &'s Source,
     naming: Naming,
-    found: Vec<Diagnostic>,
+    found: Vec<Problem>,
     places: BTreeMap<String, Place>,
     /// Lines that are no TOML. What follows from them is not reported again.
-    broken_lines: Vec<u32>,
+    broken_lines: HashSet<usize>,
     /// From this line on nothing was understood.
-    broken_from: Option<u32>,
+    broken_from: Option<usize>,
 }
 
 /// The values of a table that passed their checks, by key.
@@ -80,7 +78,8 @@ type Checked<'d> = HashMap<&'static str, &'d Spanned<DeValue<'d>>>;
 
 impl<'s> Walk<'s> {
     fn new(source: &'s Source, naming: Naming) -> Self {
-        Self { source, naming, found: Vec::new(), places: BTreeMap::new(), broken_lines: Vec::new(), broken_from: None }
+        let (found, places, broken_lines) = Default::default();
+        Self { source, naming, found, places, broken_lines, broken_from: None }
     }
 
     /// Reports what is no TOML: one error a line, and only the first where a bracket is not closed, since the parser
@@ -98,27 +97,29 @@ impl<'s> Walk<'s> {
                 (None, message) => message,
             };
             let help = (message == "duplicate key").then(|| "a key may be given once in its table".to_owned());
-            let problem = self.source.diagnostic(range, message.to_owned(), help);
-            if !self.is_broken(problem.line) {
-                self.broken_lines.push(problem.line);
-                self.found.push(problem);
+            let line = self.source.line(range.start);
+            if self.broken_lines.insert(line) {
+                self.found.push(Problem { place: range, message: message.to_owned(), help });
             }
             if unclosed.is_some() {
-                self.broken_from = self.broken_lines.first().copied();
+                self.broken_from = Some(line);
                 return;
             }
         }
     }
 
-    /// Whether a line is no TOML, or follows one that the parser did not recover from.
-    fn is_broken(&self, line: u32) -> bool {
+    /// Whether a place is in a line that is no TOML, or behind one that the parser did not recover from.
+    fn is_broken(&self, at: usize) -> bool {
+        if self.broken_lines.is_empty() {
+            return false;
+        }
+        let line = self.source.line(at);
         self.broken_lines.contains(&line) || self.broken_from.is_some_and(|first| line >= first)
     }
 
-    fn report(&mut self, range: Range<usize>, message: impl Into<String>, help: Option<String>) {
-        let problem = self.source.diagnostic(range, message.into(), help);
-        if !self.is_broken(problem.line) {
-            self.found.push(problem);
+    fn report(&mut self, place: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        if !self.is_broken(place.start) {
+            self.found.push(Problem { place, message: message.into(), help });
         }
     }
 
@@ -234,17 +235,16 @@ impl<'s> Walk<'s> {
     }
 
     fn texts<'d>(&mut self, key: &Key, check: Check, items: impl Iterator<Item = &'d Spanned<DeValue<'d>>>) -> bool {
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         let mut good = true;
         for item in items {
             match item.get_ref() {
-                DeValue::String(text) if seen.contains(text) => {
+                DeValue::String(text) if !seen.insert(text) => {
                     self.report(item.span(), format!("{} stands twice in \"{}\"", quoted(text), key.name), None);
                     good = false;
                 }
                 DeValue::String(text) => {
                     good &= self.accept(check(key.name, text), item.span());
-                    seen.push(text.clone());
                 }
                 other => {
                     let message = format!("\"{}\" must be a list of texts, not of {}", key.name, shown(other));
@@ -344,9 +344,10 @@ impl<'s> Walk<'s> {
 
     /// The place of a table's header: its first line, for a table that has no text of its own.
     fn header(&self, span: Range<usize>) -> Range<usize> {
-        let line =
-            self.source.text().get(span.start..).unwrap_or_default().split(['\n', '\r']).next().unwrap_or_default();
-        span.start..span.end.min(span.start + line.trim_end().len())
+        // No further than the table: very many may stand in one line.
+        let text = self.source.text().get(span.clone()).unwrap_or_default();
+        let line = text.split(['\n', '\r']).next().unwrap_or_default();
+        span.start..span.start + line.trim_end().len()
     }
 
     fn file(&mut self, table: &DeTable<'_>, checked: &Checked<'_>, before: &[ManifestFile]) -> Option<ManifestFile> {
@@ -398,7 +399,10 @@ impl<'s> Walk<'s> {
     fn presets(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, Options)> {
         let mut presets = Vec::new();
         for (name, value) in in_order(value) {
-            if let Some(problem) = preset_name_problem(name.get_ref()) {
+            let problem = preset_name_problem(name.get_ref());
+            // The places of its options need no name of any length: nobody will ask for them.
+            let path = format!("preset.{}", if problem.is_none() { name.get_ref().as_ref() } else { "" });
+            if let Some(problem) = problem {
                 self.report(name.span(), format!("preset name {} {problem}", quoted(name.get_ref())), None);
             }
             if !value.get_ref().is_table() {
@@ -411,7 +415,6 @@ impl<'s> Walk<'s> {
                 continue;
             }
             let place = Place { key: name.span(), value: self.header(value.span()) };
-            let path = format!("preset.{}", name.get_ref());
             self.places.insert(path.clone(), place);
             presets.push((name.get_ref().to_string(), self.options(value, &path)));
         }
