@@ -63,7 +63,7 @@ fn descriptors(count: usize) -> Vec<File> {
 #[cfg(target_os = "linux")]
 fn sealed() -> Option<File> {
     let sealed = tenon_wire::Sealed::new(&[0.5; 4]).expect("a memory file");
-    Some(sealed.file().try_clone().expect("a descriptor is free"))
+    sealed.file().map(|file| file.try_clone().expect("a descriptor is free"))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -15,6 +15,7 @@ use crate::plugin::load::Runner;
 use crate::plugin::sidecar::all_in;
 use crate::plugin::worker::{self, Spec, WorkerSettings, Workers};
 use crate::plugin::{Plugin, Sidecar, load};
+use crate::run::{asked_threads, check_threads};
 use crate::threads::{Machine, budget};
 use crate::{answer::FileProvenance, plugin::cpu};
 use std::fmt;
@@ -51,6 +52,8 @@ struct Inner {
     plugins: RwLock<Arc<Vec<Found>>>,
     verify: VerifyMode,
     threads: usize,
+    /// What the builder was told of it: who asks for more is refused.
+    most_threads: Option<usize>,
     patience: Duration,
     memory_check: MemoryCheck,
     pretended_memory: Option<u64>,
@@ -175,7 +178,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Most threads that one request of this engine is granted; by default the whole budget of the process.
+    /// Most threads that one request of this engine is granted; by default the whole budget of the process. A request or
+    /// a load that asks for more is refused.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
@@ -296,6 +300,7 @@ impl EngineBuilder {
             plugins: RwLock::new(Arc::new(plugins)),
             verify: self.verify,
             threads,
+            most_threads: self.threads,
             patience,
             memory_check: self.memory_check,
             promised: if self.pretended_memory.is_some() { Promised::default() } else { Promised::of_process() },
@@ -408,6 +413,8 @@ impl Engine {
             return Err(error.clone().into());
         }
         let mut added = self.0.added.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is added again and again leaves nothing of its past behind.
+        added.retain(|other| other.name != name);
         added.push(entry.clone());
         let mut catalog = self.0.catalog.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut *catalog).put_first(entry);
@@ -709,6 +716,7 @@ impl Engine {
         let stop = self.stop_signs(&load);
         let mode = load.verify.unwrap_or(self.0.verify);
         let (backend, options) = self.prepared(&manifest, &load, mode, &stop)?;
+        let loaded_threads = asked_threads(&backend.load_schema().settled(load.options.over(&manifest.load)));
         let hears = Arc::new(Mutex::new(load.progress));
         let began = Instant::now();
         let files = self.verified(&manifest, mode, &stop, &hears)?;
@@ -723,7 +731,7 @@ impl Engine {
         }));
         let open = on_big_stack(|| prepared.open(call))?;
         let open_time = began.elapsed();
-        let workers = if backend.0.isolation() == Isolation::Worker { manifest.worker.count } else { 1 };
+        let workers = (backend.0.isolation() == Isolation::Worker).then_some(manifest.worker.count);
         tracing::info!(model = manifest.name, backend = backend.id(), ?verify_time, ?open_time, "model loaded");
         Ok(Model::new(ModelInner {
             provenance: provenance(&manifest, &backend, &files, options, open.sandbox()),
@@ -733,6 +741,8 @@ impl Engine {
             crew: Arc::clone(&self.0.crew),
             log: self.0.log.clone(),
             threads: self.0.threads,
+            most_threads: self.0.most_threads,
+            loaded_threads,
             patience: patience_for(backend.caps(), self.0.patience),
             load_told: AtomicBool::new(false),
             manifest: Arc::new(manifest),
@@ -818,6 +828,7 @@ impl Engine {
             Error::new(ErrorKind::Options, message)
         })?;
         let mut options = schema.settled(asked.over(&manifest.load));
+        check_threads(&options, self.0.most_threads).map_err(|error| error.with_detail("model", &manifest.name))?;
         if schema.field("threads").is_some() && options.get("threads").is_none_or(serde_json::Value::is_null) {
             options.set("threads", self.0.threads);
         }
@@ -847,7 +858,7 @@ impl Engine {
 
     /// As [`Engine::shutdown`], and waits until every thread of this engine has ended and was joined, also those that
     /// were left behind before, and until every load has returned. Models, sessions and streams stay until they are
-    /// dropped; what is then closed needs no thread.
+    /// dropped; what is then closed needs no thread that outlives the drop.
     ///
     /// # Errors
     /// `Timeout` with how many are still running. A backend that hangs in process cannot be ended.
@@ -1029,7 +1040,7 @@ impl ModelEntry {
                 task: manifest.task.clone(),
                 backend: manifest.backend.clone(),
                 state: store.state(manifest),
-                size: manifest.files.iter().map(|file| file.size).sum(),
+                size: manifest.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size)),
                 license: manifest.license.clone(),
                 restricted: manifest.restricted,
                 ..empty
@@ -1089,6 +1100,7 @@ impl PluginEntry {
     fn of_sidecar(sidecar: &Sidecar) -> Self {
         let loaded = Plugin::loaded(&sidecar.sha256);
         let refused = sidecar.cpu.check(&sidecar.id).and_then(|()| load::check_contract(sidecar)).err();
+        let refuse_other = |plugin: Arc<Plugin>| load::same_plugin(sidecar, plugin.id(), plugin.version());
         let missing = || (!sidecar.library.is_file()).then(|| load::no_library(sidecar));
         Self {
             id: sidecar.id.clone(),
@@ -1102,7 +1114,7 @@ impl PluginEntry {
             license: sidecar.license.clone(),
             description: sidecar.description.clone(),
             loaded: matches!(loaded, Some(Ok(_))),
-            problem: loaded.and_then(Result::err).or(refused).or_else(missing),
+            problem: loaded.and_then(|plugin| plugin.and_then(refuse_other).err()).or(refused).or_else(missing),
         }
     }
 

@@ -214,6 +214,23 @@ impl Incoming {
         &self.blocks
     }
 
+    /// All of it, for a backend that takes it whole.
+    pub(crate) fn gather(self, rate: u32, stop: &StopSigns) -> Result<Whole> {
+        let mut samples = Vec::new();
+        loop {
+            stop.check()?;
+            match self.blocks.try_pull() {
+                Some(Pulled::Block(block)) => {
+                    samples.extend(block);
+                    check_length(samples.len(), rate)?;
+                }
+                Some(Pulled::Failed(error)) => return Err(error),
+                Some(Pulled::End) => return Ok(Whole { samples: samples.into(), damage: self.end().0 }),
+                Some(Pulled::Timeout) | None => self.blocks.wait(None, stop),
+            }
+        }
+    }
+
     /// No more is wanted. What of the audio was lost, and the time spent on decoding it.
     pub(crate) fn end(mut self) -> (Vec<AudioDamage>, Duration) {
         self.close();
@@ -237,7 +254,7 @@ impl Drop for Incoming {
 }
 
 /// Whether reading a source may take for ever: what is neither in memory nor a plain file.
-fn may_hang(source: &AudioSource) -> bool {
+pub(crate) fn may_hang(source: &AudioSource) -> bool {
     match source {
         AudioSource::Path(path) => std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()),
         AudioSource::Reader(_) => true,
@@ -278,13 +295,18 @@ pub(crate) fn gather(source: &AudioSource, wanted: Wanted, stop: &StopSigns) -> 
     let mut samples = Vec::new();
     while decoder.read(&mut samples)? {
         stop.check()?;
-        if samples.len() > MOST_SAMPLES {
-            let seconds = MOST_SAMPLES / wanted.rate as usize;
-            let message = format!("the audio is longer than {seconds} s, and the backend takes it only whole: cut it");
-            return Err(Error::new(ErrorKind::Audio, message));
-        }
+        check_length(samples.len(), wanted.rate)?;
     }
     Ok(Whole { samples: samples.into(), damage: decoder.damage().iter().map(AudioDamage::from).collect() })
+}
+
+fn check_length(samples: usize, rate: u32) -> Result<()> {
+    if samples <= MOST_SAMPLES {
+        return Ok(());
+    }
+    let seconds = MOST_SAMPLES / rate as usize;
+    let message = format!("the audio is longer than {seconds} s, and the backend takes it only whole: cut it");
+    Err(Error::new(ErrorKind::Audio, message))
 }
 
 /// The source that a decoder reads.
@@ -458,6 +480,20 @@ mod tests {
         assert!(matches!(feed.pull_on(Some(moment)), Pulled::Timeout) && is_free());
         blocks.finish(Ok(()));
         assert!(matches!(feed.pull_on(None), Pulled::End) && !is_free());
+    }
+
+    #[test]
+    fn what_is_gathered_on_another_thread_is_what_is_gathered_here() {
+        let samples: Vec<f32> = (0..8_000 * (BUFFERED_SECONDS + 10)).map(|at| (at % 200) as f32 / 400.0).collect();
+        let mut file = tenon_testkit::wav(&samples, 8_000);
+        file.truncate(file.len() - 1_000);
+        let (source, stop) = (AudioSource::Bytes(file.into()), StopSigns::default());
+        let (wanted, crew) = (Wanted::mono(8_000), Arc::new(Crew::default()));
+        let here = gather(&source, wanted, &stop).unwrap();
+        let there = Incoming::decoded(&source, wanted, &stop, &crew, Duration::from_secs(60)).unwrap();
+        let there = there.gather(8_000, &stop).unwrap();
+        assert_eq!((there.samples, there.damage), (here.samples, here.damage));
+        assert_eq!(crew.wait(Duration::ZERO), 0);
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod crew;
 mod engine;
 mod error;
 mod feed;
+mod gate;
 mod log;
 mod memory;
 mod model;

@@ -57,11 +57,10 @@ impl Memory {
 
     /// With the cgroups under `root`, which is `/` but for tests.
     fn seen(root: &Path, (mut total, mut available): (u64, Option<u64>)) -> Self {
+        // The group with the least limit need not be the one that has the least left: groups share what those above have.
         for (limit, left) in group_limits(root) {
-            if total == 0 || limit < total {
-                total = limit;
-                available = available.into_iter().chain([left]).min();
-            }
+            total = if total == 0 { limit } else { total.min(limit) };
+            available = available.into_iter().chain([left]).min();
         }
         Self::of(total, available)
     }
@@ -425,6 +424,19 @@ mod tests {
         let memory = Memory::seen(root.path(), (16 * GIB, Some(8 * GIB)));
         assert_eq!((memory.total, memory.available), (2_000_000_000, Some(1_500_000_000)));
         assert_eq!(memory.reserve, 40_000_000);
+    }
+
+    #[test]
+    fn a_group_that_is_nearly_full_counts_although_its_limit_is_not_the_least() {
+        let root = tree(&[
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/memory.max", "8000000000\n"),
+            ("sys/fs/cgroup/a/memory.current", "7900000000\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "6000000000\n"),
+            ("sys/fs/cgroup/a/b/memory.current", "100000000\n"),
+        ]);
+        let memory = Memory::seen(root.path(), (16 * GIB, Some(12 * GIB)));
+        assert_eq!((memory.total, memory.available), (6_000_000_000, Some(100_000_000)));
     }
 
     #[test]

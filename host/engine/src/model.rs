@@ -5,12 +5,12 @@ use crate::cancel::{CancelToken, StopSigns};
 use crate::crew::Crew;
 use crate::engine::Backend;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::{Gate, Inside};
 use crate::log::Log;
 use crate::memory::MemoryCheck;
 use crate::plugin::call::on_big_stack;
-use crate::plugin::{OpenModel, Plugin};
+use crate::plugin::{OpenModel, OpenSession, Plugin};
 use crate::session::Session;
-use crate::threads::{Budget, Lease, Want};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,7 +121,8 @@ impl fmt::Debug for Load {
     }
 }
 
-/// A loaded model. Clones share it; it is closed when the last clone and the last session are dropped.
+/// A loaded model. Clones share it; it is closed when the last clone and the last session are dropped. Where the backend
+/// runs one session at a time, one that is dropped while another runs is closed when that has left the backend.
 #[derive(Clone)]
 pub struct Model(Arc<ModelInner>);
 
@@ -133,7 +134,7 @@ pub(crate) struct ModelInner {
     pub backend: Backend,
     pub provenance: Provenance,
     /// Lets one session at a time through, where the backend cannot run several.
-    pub gate: Option<Arc<Budget>>,
+    pub gate: Option<Arc<Gate>>,
     /// Set when the engine shuts down.
     pub shutdown: CancelToken,
     /// The engine's threads.
@@ -142,6 +143,10 @@ pub(crate) struct ModelInner {
     pub log: Log,
     /// Most threads that a request is granted.
     pub threads: usize,
+    /// Most threads that a request may ask for, where the engine was told.
+    pub most_threads: Option<usize>,
+    /// Threads of a request that asks for none, where the manifest or the load asked for some.
+    pub loaded_threads: Option<usize>,
     /// How long the backend may take to end after it was asked to.
     pub patience: Duration,
     pub verify_time: Duration,
@@ -181,7 +186,8 @@ impl Model {
     /// Opens a session.
     ///
     /// # Errors
-    /// What the backend says, such as `OutOfMemory`.
+    /// What the backend says, such as `OutOfMemory`; `Busy` when the backend runs one session at a time and a request that
+    /// was left behind is still in it.
     pub fn session(&self) -> Result<Session> {
         Session::open(self)
     }
@@ -269,8 +275,35 @@ impl ModelInner {
     }
 
     /// Waits until no other session of the model is in the backend, where it cannot run several.
-    pub(crate) fn alone(&self, stop: &StopSigns) -> Result<Option<Lease>> {
-        self.gate.as_ref().map(|gate| gate.lease(Want::UpTo(1), stop)).transpose()
+    ///
+    /// # Errors
+    /// `Busy` when a request that was given up for lost is there: nobody knows whether it ever ends.
+    pub(crate) fn alone(&self, stop: &StopSigns) -> Result<Option<Inside>> {
+        let Some(gate) = &self.gate else { return Ok(None) };
+        let goes_on = || {
+            stop.check()?;
+            if gate.is_lost() { Err(self.blocked()) } else { Ok(()) }
+        };
+        gate.enter(goes_on).map(Some)
+    }
+
+    fn blocked(&self) -> Error {
+        let message = format!(
+            "backend \"{}\" runs one session at a time, and a request on model \"{}\" does not end although it was \
+             asked to: nothing else can run on the model until it does, so load it anew, with isolation = \"worker\" \
+             to have what hangs ended",
+            self.plugin().id(),
+            self.manifest.name
+        );
+        Error::new(ErrorKind::Busy, message).with_detail("lost", "true")
+    }
+
+    /// Closes a session that is called no more, when no other is in the backend.
+    pub(crate) fn close(&self, session: OpenSession) {
+        match &self.gate {
+            Some(gate) => gate.close(session),
+            None => drop(session),
+        }
     }
 
     /// The time that loading took, for the first who asks; zero for all others.
@@ -282,12 +315,12 @@ impl ModelInner {
 
 /// A backend that says that it cannot look at its cancel flag often gets four times the engine's patience.
 pub(crate) fn patience_for(caps: u32, patience: Duration) -> Duration {
-    if caps & CAP_CANCEL_COARSE == 0 { patience } else { patience * 4 }
+    if caps & CAP_CANCEL_COARSE == 0 { patience } else { patience.saturating_mul(4) }
 }
 
-/// A gate for a backend that runs one session of a model at a time: `workers` of them, one in each.
-pub(crate) fn gate_for(caps: u32, workers: usize) -> Option<Arc<Budget>> {
-    (caps & CAP_CONCURRENT_SESSIONS == 0).then(|| Budget::new(workers))
+/// A gate for a backend that runs one session of a model at a time: in this process, or in each of so many workers.
+pub(crate) fn gate_for(caps: u32, workers: Option<usize>) -> Option<Arc<Gate>> {
+    (caps & CAP_CONCURRENT_SESSIONS == 0).then(|| Gate::new(workers.unwrap_or(1), workers.is_none()))
 }
 
 impl FileProvenance {
@@ -298,5 +331,17 @@ impl FileProvenance {
             sha256: file.digest().to_string(),
             size: file.size(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_patience_is_too_long_to_be_multiplied() {
+        assert_eq!(patience_for(CAP_CANCEL_COARSE, Duration::from_secs(2)), Duration::from_secs(8));
+        assert_eq!(patience_for(CAP_CANCEL_COARSE, Duration::MAX), Duration::MAX);
+        assert_eq!(patience_for(0, Duration::from_secs(2)), Duration::from_secs(2));
     }
 }

@@ -62,10 +62,15 @@ impl Run {
         let mut audio = Audio::default();
         self.prepare_audio(&mut audio)?;
         let queued = Instant::now();
-        let _alone = self.model.gate.as_ref().map(|gate| gate.lease(Want::UpTo(1), &self.stop)).transpose()?;
-        let lease = Arc::new(self.lease_threads()?);
-        let queue = queued.elapsed();
+        let alone = self.model.alone(&self.stop)?.map(Arc::new);
+        alone.iter().for_each(|inside| channel.holds.place(inside));
+        let waited = queued.elapsed();
+        // Before there are threads: a worker may have to be started, and others can compute meanwhile.
         slot.make_ready(&self.model, &self.stop)?;
+        let queued = Instant::now();
+        let lease = Arc::new(self.lease_threads()?);
+        channel.holds.threads(&lease);
+        let queue = waited + queued.elapsed();
         let outlet = listened.then(|| self.outlet(channel, &lease));
         let texts = if let Input::Texts(texts) = &self.input { texts.len() } else { 0 };
         let collector = Collector::new(self.started, texts, outlet);
@@ -94,26 +99,35 @@ impl Run {
             }
             _ => {
                 let began = Instant::now();
-                let Whole { samples, damage } = feed::gather(source, wanted, &self.stop)?;
+                let Whole { samples, damage } = self.gather(source, wanted)?;
                 (audio.samples, audio.damage, audio.work) = (Some(samples), damage, began.elapsed());
             }
         }
         Ok(())
     }
 
+    /// All of it. What may hang is read on another thread, so that this one sees its stop signs.
+    fn gather(&self, source: &AudioSource, wanted: Wanted) -> Result<Whole> {
+        let Run { model, stop, .. } = self;
+        match feed::may_hang(source) {
+            true => Incoming::decoded(source, wanted, stop, &model.crew, model.patience)?.gather(wanted.rate, stop),
+            false => feed::gather(source, wanted, stop),
+        }
+    }
+
     /// Leases threads and puts their number into the options of a backend that knows the option.
     fn lease_threads(&mut self) -> Result<Lease> {
         let known = self.model.schema(&self.task)?.field("threads").is_some();
-        let asked = self.options.get("threads").and_then(serde_json::Value::as_u64);
-        let want = match asked {
-            Some(count) => Want::Exactly(usize::try_from(count).unwrap_or(usize::MAX)),
+        let asked = asked_threads(&self.options);
+        let want = match asked.or(self.model.loaded_threads) {
+            Some(count) => Want::Exactly(count),
             None if known => Want::UpTo(self.model.threads),
             // Without the option a backend computes on the thread that calls it.
             None => Want::UpTo(1),
         };
         let lease = budget().lease(want, &self.stop)?;
         if asked.is_none() && known {
-            self.options.set("threads", lease.count());
+            self.options.set("threads", self.model.loaded_threads.unwrap_or(lease.count()));
         }
         Ok(lease)
     }
@@ -223,20 +237,27 @@ fn layered(
         });
     }
     let options = schema.settled(asked.over(&base));
-    check_threads(&options)?;
+    check_threads(&options, model.most_threads)?;
     Ok((name, options))
 }
 
-fn check_threads(options: &Options) -> Result<()> {
-    let most = machine().logical_cores as u64;
-    match options.get("threads").and_then(serde_json::Value::as_u64) {
-        Some(count) if count > most => {
-            let message =
-                format!("{count} threads were asked for, and this process may use {most} cores: ask for fewer");
-            Err(Error::new(ErrorKind::Options, message).with_detail("option", "threads"))
-        }
-        _ => Ok(()),
-    }
+/// The threads that options ask for, if they do.
+pub(crate) fn asked_threads(options: &Options) -> Option<usize> {
+    let count = options.get("threads").and_then(serde_json::Value::as_u64)?;
+    Some(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Refuses more threads than there are cores, or than the engine was told to grant.
+pub(crate) fn check_threads(options: &Options, most_granted: Option<usize>) -> Result<()> {
+    let Some(count) = asked_threads(options) else { return Ok(()) };
+    let cores = machine().logical_cores;
+    let problem = match most_granted {
+        Some(most) if count > most => format!("this engine was told to grant a request at most {most}"),
+        _ if count > cores => format!("this process may use {cores} cores"),
+        _ => return Ok(()),
+    };
+    let message = format!("{count} threads were asked for, and {problem}: ask for fewer");
+    Err(Error::new(ErrorKind::Options, message).with_detail("option", "threads"))
 }
 
 fn check_input(model: &ModelInner, name: &str, input: &Input) -> Result<()> {

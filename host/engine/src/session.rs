@@ -27,6 +27,8 @@ struct Shared {
     busy: AtomicBool,
     current: Arc<Current>,
     slot: Mutex<Slot>,
+    // Dropped after the backend's session.
+    model: Arc<ModelInner>,
 }
 
 /// The token of the request that runs right now.
@@ -53,6 +55,15 @@ impl Shared {
 impl Claim {
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.0.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = slot.session.take() {
+            self.model.close(session);
+        }
     }
 }
 
@@ -87,7 +98,8 @@ impl Session {
         let inner = model.inner();
         let mut slot = Slot { session: None, used: Used::Well };
         inner.call_briefly(|stop| slot.make_ready(inner, stop))?;
-        let shared = Shared { busy: AtomicBool::new(false), current: Arc::default(), slot: Mutex::new(slot) };
+        let (slot, busy) = (Mutex::new(slot), AtomicBool::new(false));
+        let shared = Shared { busy, current: Arc::default(), slot, model: Arc::clone(inner) };
         Ok(Self { model: model.clone(), shared: Arc::new(shared) })
     }
 
@@ -98,7 +110,8 @@ impl Session {
     ///
     /// # Errors
     /// Every kind; `InvalidArgument` for live audio, which needs [`Session::stream`]. A backend that ignores cancel and
-    /// deadline for longer than the engine's patience is left behind, and this session is then `Busy` until it ends.
+    /// deadline for longer than the engine's patience is left behind, and this session is then `Busy` until it ends; so is
+    /// the whole model where the backend runs one session at a time.
     pub fn run(&mut self, request: &Request) -> Result<Answer> {
         if matches!(request.input(), Input::Audio(AudioSource::Live)) {
             let message = "live audio comes while the request runs: use a stream";

@@ -5,11 +5,12 @@ use crate::cancel::{CancelToken, StopSigns, stop_error};
 use crate::crew::Member;
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::LiveInput;
+use crate::gate::Inside;
 use crate::log::Log;
 use crate::threads::Lease;
 use crate::wakeup::{Hook, Wakeup};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Events that may wait in the queue before the backend is made to wait. The reader takes all of them at once, so
@@ -234,9 +235,10 @@ impl Running {
         (since.elapsed() > self.patience).then_some(reason)
     }
 
-    /// Leaves the thread behind. Everything that it uses is shared with it and stays.
+    /// Leaves the thread behind. Everything that it uses is shared with it and stays; what others wait for they get.
     fn lose(&mut self, reason: ErrorKind) -> Error {
         drop(self.thread.take());
+        self.channel.holds.lose();
         let message = format!("{}, and the backend does not end: its session stays busy", stop_error(reason));
         self.log.within(|| tracing::warn!("{message}"));
         Error::new(reason, message).with_detail("lost", "true")
@@ -262,6 +264,47 @@ pub(crate) struct Channel {
     room: Condvar,
     /// Called after each change that the reader waits for, never under `state`.
     wakeup: Wakeup,
+    /// What the request has that others wait for.
+    pub holds: Holds,
+}
+
+/// What a request has that others wait for. Once it is lost they wait no more.
+#[derive(Default)]
+pub(crate) struct Holds(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    inside: Weak<Inside>,
+    lease: Weak<Lease>,
+    lost: bool,
+}
+
+impl Holds {
+    /// The request is in the backend, which runs one session at a time.
+    pub(crate) fn place(&self, inside: &Arc<Inside>) {
+        self.change(|held| held.inside = Arc::downgrade(inside));
+    }
+
+    /// The request has threads.
+    pub(crate) fn threads(&self, lease: &Arc<Lease>) {
+        self.change(|held| held.lease = Arc::downgrade(lease));
+    }
+
+    fn lose(&self) {
+        self.change(|held| held.lost = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Held)) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut held);
+        let (inside, lease, lost) = (held.inside.upgrade(), held.lease.upgrade(), held.lost);
+        // Not under the lock: the last of either may be dropped here.
+        drop(held);
+        if lost {
+            inside.iter().for_each(|inside| inside.lose());
+            lease.iter().for_each(|lease| lease.forfeit());
+        }
+    }
 }
 
 #[derive(Default)]

@@ -4,7 +4,7 @@
 //! requests lease threads from it, first come, first served; a request that waits for its caller (live audio, a slow
 //! reader) gives its threads back meanwhile.
 
-use crate::cancel::{StopSigns, stop_error};
+use crate::cancel::StopSigns;
 use crate::cgroup;
 use crate::error::Result;
 use crate::memory::Memory;
@@ -124,20 +124,36 @@ impl Budget {
 
     /// Waits for threads. Who waits for as many as can be had shares what is free with those who wait behind.
     pub(crate) fn lease(self: &Arc<Self>, want: Want, stop: &StopSigns) -> Result<Lease> {
-        let count = self.take(want, stop)?;
-        Ok(Lease { budget: Arc::clone(self), count, parked: Mutex::new(0) })
+        self.lease_while(want, || stop.check())
     }
 
-    fn take(&self, want: Want, stop: &StopSigns) -> Result<usize> {
+    /// As [`lease`](Self::lease); the wait is over when `goes_on` gives an error, which should be quick to tell.
+    pub(crate) fn lease_while(self: &Arc<Self>, want: Want, goes_on: impl Fn() -> Result<()>) -> Result<Lease> {
+        self.take(want, goes_on).map(|count| self.leased(count))
+    }
+
+    /// One thread, before those who wait, if one is free.
+    pub(crate) fn try_lease(self: &Arc<Self>) -> Option<Lease> {
+        let mut shares = self.lock();
+        shares.free = shares.free.checked_sub(1)?;
+        drop(shares);
+        Some(self.leased(1))
+    }
+
+    fn leased(self: &Arc<Self>, count: usize) -> Lease {
+        Lease { budget: Arc::clone(self), count, lent: Mutex::default() }
+    }
+
+    fn take(&self, want: Want, goes_on: impl Fn() -> Result<()>) -> Result<usize> {
         let mut shares = self.lock();
         let ticket = shares.next_ticket;
         shares.next_ticket += 1;
         shares.waiting.push_back(ticket);
         let count = loop {
-            if let Some(reason) = stop.reason() {
+            if let Err(error) = goes_on() {
                 shares.waiting.retain(|other| *other != ticket);
                 self.changed.notify_all();
-                return Err(stop_error(reason));
+                return Err(error);
             }
             match self.grant(&shares, ticket, want) {
                 Some(count) => break count,
@@ -181,8 +197,22 @@ impl Budget {
 pub(crate) struct Lease {
     budget: Arc<Budget>,
     count: usize,
+    lent: Mutex<Lent>,
+}
+
+#[derive(Debug, Default)]
+struct Lent {
     /// How many of the plugin's threads wait for the host right now. The threads are given back while one does.
-    parked: Mutex<usize>,
+    parked: usize,
+    /// They were given back for good.
+    forfeited: bool,
+}
+
+impl Lent {
+    /// Whether the lease has its threads.
+    fn holds(&self) -> bool {
+        self.parked == 0 && !self.forfeited
+    }
 }
 
 impl Lease {
@@ -201,28 +231,40 @@ impl Lease {
 
     /// Gives the threads back until [`take_back`](Self::take_back).
     pub(crate) fn lend(&self) {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        *parked += 1;
-        if *parked == 1 {
+        let mut lent = self.lock();
+        if lent.holds() {
             self.budget.give_back(self.count);
         }
+        lent.parked += 1;
     }
 
     /// Waits for as many threads as were lent. When that fails they stay lent.
     pub(crate) fn take_back(&self, stop: &StopSigns) -> Result<()> {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        if *parked == 1 {
-            self.budget.take(Want::Exactly(self.count), stop)?;
+        let mut lent = self.lock();
+        if lent.parked == 1 && !lent.forfeited {
+            self.budget.take(Want::Exactly(self.count), || stop.check())?;
         }
-        *parked -= 1;
+        lent.parked -= 1;
         Ok(())
+    }
+
+    /// Gives the threads back for good, although whoever leased them may go on for ever: nobody waits for it any more.
+    pub(crate) fn forfeit(&self) {
+        let mut lent = self.lock();
+        if lent.holds() {
+            self.budget.give_back(self.count);
+        }
+        lent.forfeited = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lent> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let parked = self.parked.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if *parked == 0 {
+        if self.lock().holds() {
             self.budget.give_back(self.count);
         }
     }
@@ -233,7 +275,7 @@ mod tests {
     use super::*;
     use crate::cancel::CancelToken;
     use crate::cgroup::tree;
-    use crate::error::ErrorKind;
+    use crate::error::{Error, ErrorKind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
@@ -371,6 +413,35 @@ mod tests {
         assert_eq!(live.while_idle(&past, || ()).unwrap_err().kind(), ErrorKind::Deadline);
         drop(live);
         assert_eq!(budget.lock().free, 2);
+    }
+
+    #[test]
+    fn what_was_forfeited_comes_back_once_whatever_its_request_does_later() {
+        let (budget, stop) = (Budget::new(2), StopSigns::default());
+        let free = |wanted: usize| assert_eq!(budget.lock().free, wanted);
+        for parks in [0, 1, 2] {
+            let lost = budget.lease(Want::UpTo(2), &stop).unwrap();
+            (0..parks).for_each(|_| lost.lend());
+            lost.forfeit();
+            free(2);
+            lost.forfeit();
+            (0..parks).for_each(|_| lost.take_back(&stop).unwrap());
+            lost.while_idle(&stop, || free(2)).unwrap();
+            drop(lost);
+            free(2);
+        }
+    }
+
+    #[test]
+    fn what_waits_ends_when_there_is_nothing_to_wait_for_any_more() {
+        let budget = Budget::new(1);
+        let held = budget.try_lease().unwrap();
+        assert!(budget.try_lease().is_none());
+        let error = || Err(Error::new(ErrorKind::Busy, "it never comes"));
+        assert_eq!(budget.lease_while(Want::UpTo(1), error).unwrap_err().kind(), ErrorKind::Busy);
+        assert!(budget.lock().waiting.is_empty());
+        drop(held);
+        assert_eq!(budget.lock().free, 1);
     }
 
     #[test]

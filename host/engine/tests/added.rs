@@ -37,6 +37,29 @@ fn a_manifest_that_is_added_later_hides_one_of_its_name() {
 }
 
 #[test]
+fn a_manifest_that_is_added_again_leaves_nothing_of_its_past_behind() {
+    let engine = Engine::builder().build().unwrap();
+    for count in 0..3 {
+        let text = TEXT.replace("MIT", &format!("L{count}"));
+        assert_eq!(engine.add_manifest_text(&text, &format!("number {count}")).unwrap(), "talk");
+    }
+    engine.refresh();
+    assert_eq!((engine.models().len(), engine.catalog().shadowed().len()), (1, 0));
+    assert_eq!(engine.manifest("talk").unwrap().license, "L2");
+}
+
+#[test]
+fn sizes_that_no_number_holds_together_are_no_more_than_the_largest() {
+    let engine = Engine::builder().build().unwrap();
+    let file = |number: u32| {
+        let sha256 = Digest::of(&number.to_le_bytes());
+        format!("[[file]]\nrole = \"model\"\nname = \"{number}\"\nsha256 = \"{sha256}\"\nsize = {}\n", i64::MAX)
+    };
+    engine.add_manifest_text(&format!("{TEXT}{}{}{}", file(1), file(2), file(3)), "huge").unwrap();
+    assert_eq!(engine.models()[0].size, u64::MAX);
+}
+
+#[test]
 fn a_manifest_in_memory_is_a_manifest_like_any_other() {
     let home = Home::with_echo();
     let engine = home.engine();

@@ -82,7 +82,28 @@ fn a_sidecar_that_cannot_be_true_is_refused_before_the_library_is_opened() {
         assert_eq!(error.kind(), kind, "{to}: {error}");
         assert!(error.message().contains(says), "{to}: {error}");
         let entry = home.engine().plugins().remove(0);
-        assert!(entry.problem.is_some() || to.contains("eccho") || to.contains("9.9.9"), "{to}");
+        assert!(entry.problem.is_some() || to.contains("eccho"), "{to}");
+    }
+}
+
+#[test]
+fn what_one_sidecar_says_falsely_is_not_held_against_the_library_and_is_never_believed() {
+    let home = Home::with_echo();
+    let library = home.path().join("plugins").join(echo().library.file_name().unwrap());
+    // A digest that no other test loads.
+    let mut bytes = fs::read(&library).unwrap();
+    bytes.extend_from_slice(b"what one sidecar says");
+    fs::write(&library, bytes).unwrap();
+    tenon::seal(&library, &echo().template).unwrap();
+    let (truth, lies) = ("version = \"0.1.0\"", "version = \"9.9.9\"");
+    for _ in 0..2 {
+        home.replace(&home.sidecar("echo"), truth, lies);
+        let error = refused(&home, "echo");
+        assert!(error.message().contains("says that it is version 0.1.0, and its sidecar"), "{error}");
+        assert!(home.engine().plugins().remove(0).problem.is_some());
+        home.replace(&home.sidecar("echo"), lies, truth);
+        home.model("echo");
+        assert!(home.engine().plugins().remove(0).problem.is_none());
     }
 }
 
@@ -292,8 +313,9 @@ fn a_sealed_library_is_named_by_its_sidecar() {
     let library = home.add_plugin(&echo());
     let text = fs::read_to_string(home.sidecar("echo")).unwrap();
     assert!(text.contains(&Digest::of(&fs::read(&library).unwrap()).to_string()));
-    let error = tenon::seal(&library, &home.sidecar("echo")).unwrap_err();
-    assert!(error.message().contains("unknown key \"file\""), "{error}");
+    // It is a template too.
+    assert_eq!(tenon::seal(&library, &home.sidecar("echo")).unwrap(), home.sidecar("echo"));
+    assert_eq!(fs::read_to_string(home.sidecar("echo")).unwrap(), text);
 }
 
 #[test]

@@ -385,15 +385,31 @@ fn shutting_down_waits_for_streams_that_nobody_reads() {
     engine.shutdown_within(Duration::ZERO).unwrap();
 }
 
+/// Hangs until its sender is gone.
+struct Hangs(std::sync::mpsc::Receiver<()>);
+
+impl std::io::Read for Hangs {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        assert!(self.0.recv().is_err());
+        Ok(0)
+    }
+}
+
+#[test]
+fn a_backend_that_takes_audio_whole_does_not_keep_a_request_that_is_to_end_waiting_for_it() {
+    // It takes none as it comes.
+    let mut session = Home::with_faulty().session("faulty");
+    let (let_go, hangs) = std::sync::mpsc::channel();
+    let request = Request::transcribe(AudioSource::reader(Hangs(hangs))).deadline(Duration::from_millis(20));
+    assert_eq!(session.run(&request).unwrap_err().kind(), ErrorKind::Deadline);
+    drop(let_go);
+    let file = std::io::Cursor::new(wav(&[0.5; 1_600], 16_000));
+    let answer = session.run(&Request::transcribe(AudioSource::reader(file))).unwrap();
+    assert_eq!(answer.segments[0].text, " all is well");
+}
+
 #[test]
 fn a_source_that_hangs_is_left_behind_and_joined_when_it_lets_go() {
-    struct Hangs(std::sync::mpsc::Receiver<()>);
-    impl std::io::Read for Hangs {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            assert!(self.0.recv().is_err());
-            Ok(0)
-        }
-    }
     let home = Home::with_echo();
     let engine = home.engine();
     let mut session = engine.load("echo", Load::new()).unwrap().session().unwrap();

@@ -499,6 +499,50 @@ fn sessions_side_by_side_share_a_worker_and_those_of_a_pool_do_not() {
 }
 
 #[test]
+fn a_pool_whose_further_workers_cannot_start_goes_on_with_the_one_that_lives() {
+    let home = home("echo", "count = 2");
+    let link = home.path().join("linked-worker");
+    std::os::unix::fs::symlink(tenon_testkit::worker(), &link).unwrap();
+    let engine = home.builder().worker(tenon::WorkerSettings::new().program(&link)).build().unwrap();
+    let model = engine.load("echo", Load::new()).unwrap();
+    let mut first = model.session().unwrap();
+    std::fs::remove_file(&link).unwrap();
+    for _ in 0..6 {
+        assert_eq!(model.session().unwrap().run(&Request::generate("second")).unwrap().text, "second");
+        assert_eq!(first.run(&Request::generate("first")).unwrap().text, "first");
+    }
+}
+
+#[test]
+fn options_that_are_nested_too_deeply_for_a_worker_cost_their_request_alone() {
+    let home = home("echo", "");
+    let (_engine, lines, model) = started(&home);
+    let (mut one, mut other) = (model.session().unwrap(), model.session().unwrap());
+    let slow = Request::generate("a b c d").options(options(r#"{"delay_ms": 50}"#));
+    let mut stream = other.stream(slow).unwrap();
+    stream.next().unwrap().unwrap();
+    // As deep as a text is read at all, and a level deeper inside of the options.
+    let deep = (0..127).fold(serde_json::Value::from(1), |inner, _| serde_json::json!({"a": inner}));
+    let mut asked = Options::new();
+    asked.set("json_schema", deep);
+    let error = one.run(&Request::generate("x").options(asked)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Options, "{error}");
+    assert!(stream.all(|event| event.is_ok()));
+    assert_eq!(one.run(&Request::generate("well")).unwrap().text, "well");
+    assert_eq!(ended(&lines) + 1, pids(&lines).len());
+}
+
+#[test]
+fn a_load_may_be_silent_for_longer_than_a_request() {
+    let home = home("faulty", "stall_timeout = 1");
+    let engine = builder(&home).build().unwrap();
+    let load = Load::new().options(options(r#"{"fault": "open-hang", "seconds": 4}"#));
+    // It comes to the end that the backend wants, or to a model.
+    let died = engine.load("faulty", load).err().filter(|error| error.kind() == ErrorKind::WorkerDied);
+    assert!(died.is_none(), "{died:?}");
+}
+
+#[test]
 fn a_backend_that_runs_one_session_at_a_time_does_so_in_each_of_its_workers() {
     let home = Home::new();
     home.add_plugin(&prober());

@@ -61,6 +61,30 @@ fn use_workers(home: &Home) {
     drop((other, engine));
 }
 
+/// Sessions that nobody uses, each of a worker that died.
+fn leave_idle_sessions(home: &Home) {
+    const SESSIONS: usize = 12;
+    let engine = engine(home, workers());
+    let model = engine.load("faulty", Load::new()).unwrap();
+    let mut idle = Vec::new();
+    let before = present().0;
+    for _ in 0..SESSIONS {
+        let mut session = model.session().unwrap();
+        is_well(&mut session);
+        session.run(&asks("abort")).unwrap_err();
+        idle.push(session);
+    }
+    // What two workers have that live, and less than a descriptor for each of the others.
+    let began = std::time::Instant::now();
+    while present().0 >= before + SESSIONS {
+        assert!(began.elapsed() < LONG, "{} descriptors, and {before} before", present().0);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    idle.iter_mut().for_each(is_well);
+    drop((idle, model));
+    engine.shutdown_within(LONG).unwrap();
+}
+
 /// Loads that come to nothing.
 fn fail_to_load(home: &Home) {
     let fakes = ["exit", "noise", "silence", "never-ready", "refuses", "half-a-frame"];
@@ -83,6 +107,7 @@ fn fail_to_load(home: &Home) {
 fn nothing_is_left_of_workers_whatever_became_of_them() {
     let home = home();
     use_workers(&home);
+    leave_idle_sessions(&home);
     let before = present();
     assert_eq!(before.1, [] as [u32; 0]);
     for _ in 0..3 {

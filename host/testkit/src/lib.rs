@@ -136,7 +136,7 @@ fn compiled(compiler: &str, folder: &str, source: &str, id: &str, flags: &[&str]
         return known.clone();
     }
     let folder = workspace().join("examples").join(folder);
-    let built = crate::installed(compiler, &format!("the example {id}")).then(|| {
+    let built = installed(compiler, &format!("the example {id}")).then(|| {
         let name = format!("{}{}{}", std::env::consts::DLL_PREFIX, id, std::env::consts::DLL_SUFFIX);
         let library = shared_file(&name, |library| {
             let mut command = Command::new(compiler);

@@ -1,4 +1,6 @@
-//! The bounds of everything that crosses, for both sides.
+//! The bounds of everything that crosses, for both sides, and of how long a worker that comes back may take.
+
+use std::time::Duration;
 
 /// Longest frame, its length field apart, bytes.
 pub const FRAME: usize = 17 * 1024 * 1024;
@@ -10,6 +12,8 @@ pub const CREDIT: u32 = 256;
 pub const ANSWER: usize = 512 * 1024 * 1024;
 /// Longest text, bytes: options, prompts, pieces of output, documents.
 pub const TEXT: usize = 16 * 1024 * 1024;
+/// Longest description of a plugin, bytes: read as a JSON document, which takes some hundred times as much memory.
+pub const DESCRIPTION: usize = 256 * 1024;
 /// Longest name, bytes: ids, versions, roles, tasks, files, keys of details.
 pub const NAME: usize = 1024;
 /// Longest message of an error, value of a detail or line of the log, bytes; longer ones are cut by the sender.
@@ -30,5 +34,10 @@ pub const INLINE_SAMPLES: usize = 16 * 1024;
 pub const SAMPLES: usize = 1 << 32;
 /// Most items of input of one run.
 pub const ITEMS: usize = 1 << 20;
+/// How long a worker that was started again may take to open the model: this, or [`REOPEN_TIMES`] as long as the first
+/// one took, whichever is longer.
+pub const REOPEN: Duration = Duration::from_secs(60);
+/// See [`REOPEN`].
+pub const REOPEN_TIMES: u32 = 20;
 /// Highest level of the log: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace.
 pub const LOG_LEVEL: u8 = 5;

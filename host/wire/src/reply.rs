@@ -260,7 +260,7 @@ impl Started {
         to.u16(self.abi.1);
         to.text("a build", &self.build_info, limits::MESSAGE);
         to.u32(self.caps);
-        to.text("a description", &self.description, limits::TEXT);
+        to.text("a description", &self.description, limits::DESCRIPTION);
         to.bool(self.has_estimate);
         // There is no version 0 of Landlock.
         to.u32(self.sandbox.landlock.unwrap_or(0));
@@ -275,7 +275,7 @@ impl Started {
             abi: (from.u16()?, from.u16()?),
             build_info: from.text("a build", limits::MESSAGE)?,
             caps: from.u32()?,
-            description: from.text("a description", limits::TEXT)?,
+            description: from.text("a description", limits::DESCRIPTION)?,
             has_estimate: from.bool()?,
             sandbox: SandboxReport {
                 landlock: Some(from.u32()?).filter(|version| *version > 0),

@@ -45,17 +45,16 @@ impl Samples {
 
     pub(crate) fn put<'a>(&'a self, to: &mut Writer<'a, '_>) {
         match self {
-            Self::Inline(samples) => {
-                to.u8(INLINE);
-                to.count("samples inside a frame", samples.len(), limits::FRAME / size_of::<f32>());
-                to.floats(samples);
-            }
+            Self::Inline(samples) => put_inline(samples, to),
             #[cfg(target_os = "linux")]
-            Self::Mapped(sealed) => {
-                to.u8(MAPPED);
-                to.u64(sealed.len() as u64);
-                to.file(sealed.file());
-            }
+            Self::Mapped(sealed) => match sealed.file() {
+                Some(file) => {
+                    to.u8(MAPPED);
+                    to.u64(sealed.len() as u64);
+                    to.file(file);
+                }
+                None => put_inline(sealed, to),
+            },
         }
     }
 
@@ -70,6 +69,12 @@ impl Samples {
             other => Err(Error::Garbage(format!("samples of the unknown kind {other}"))),
         }
     }
+}
+
+fn put_inline(samples: &[f32], to: &mut Writer<'_, '_>) {
+    to.u8(INLINE);
+    to.count("samples inside a frame", samples.len(), limits::FRAME / size_of::<f32>());
+    to.floats(samples);
 }
 
 impl Deref for Samples {

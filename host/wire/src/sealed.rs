@@ -12,7 +12,8 @@ use std::ops::Deref;
 
 /// Samples in a sealed memory file, at least one.
 pub struct Sealed {
-    file: File,
+    /// Of samples that are to be sent. What came is mapped and needs none: descriptors are few, and requests last long.
+    file: Option<File>,
     map: map::Map,
 }
 
@@ -30,7 +31,7 @@ impl Sealed {
         file.write_all(bytemuck::cast_slice(samples))?;
         rustix::fs::fcntl_add_seals(&file, seals() | SealFlags::SEAL)?;
         let map = map::Map::new(&file, samples.len())?;
-        Ok(Self { file, map })
+        Ok(Self { file: Some(file), map })
     }
 
     /// Maps a file that came from the other side, which says that it holds `count` samples.
@@ -48,12 +49,12 @@ impl Sealed {
             return Err(Error::Garbage(format!("{count} samples in a memory file of {} bytes", stat.st_size)));
         }
         let map = map::Map::new(&file, count)?;
-        Ok(Self { file, map })
+        Ok(Self { file: None, map })
     }
 
-    /// The memory file.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// The memory file; `None` where the samples came from the other side.
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref()
     }
 }
 

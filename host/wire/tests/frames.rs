@@ -428,3 +428,30 @@ fn the_sandbox_in_one_word_and_in_a_phrase() {
     assert_eq!(report(None, false, Some("switched off")), "none (switched off)");
     assert_eq!(report(None, false, None), "none");
 }
+
+#[test]
+fn a_description_has_a_limit_of_its_own_on_both_sides() {
+    let started = |bytes: usize| {
+        let description = "d".repeat(bytes);
+        let sandbox = SandboxReport::default();
+        Reply::Started(Box::new(Started {
+            id: "echo".to_owned(),
+            version: "1".to_owned(),
+            abi: (1, 1),
+            build_info: String::new(),
+            caps: 0,
+            description,
+            has_estimate: false,
+            sandbox,
+        }))
+    };
+    let mut frame = started(limits::DESCRIPTION).encode().unwrap();
+    assert_eq!(Reply::decode(&frame).unwrap(), started(limits::DESCRIPTION));
+    assert!(matches!(started(limits::DESCRIPTION + 1).encode(), Err(Error::TooLarge(_))));
+    // The same from a worker that does not care.
+    let text = frame.windows(2).position(|pair| pair == b"dd").unwrap();
+    frame.insert(text, b'd');
+    frame[text - 4..text].copy_from_slice(&(limits::DESCRIPTION as u32 + 1).to_le_bytes());
+    let error = Reply::decode(&frame).unwrap_err().to_string();
+    assert!(error.contains("a description of 262145 bytes"), "{error}");
+}

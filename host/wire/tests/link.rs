@@ -405,12 +405,21 @@ mod sealing {
 
     #[test]
     fn nobody_can_change_what_was_sealed() {
-        let (orders, _replies, _reply, mut order) = ends();
-        orders.send(&run_of(&ramp(COUNT as usize))).unwrap();
-        let Samples::Mapped(samples) = audio_of(next(&mut order)) else { panic!("they came inside") };
-        let mut file = samples.file();
+        let samples = tenon_wire::Sealed::new(&ramp(COUNT as usize)).unwrap();
+        let mut file = samples.file().unwrap();
         assert!(file.write_all(&[1]).is_err());
         assert!(file.set_len(0).is_err());
         assert_eq!(samples[1], 1.0 / COUNT as f32);
+    }
+
+    #[test]
+    fn what_came_keeps_no_descriptor_and_can_be_sent_on() {
+        let (orders, _replies, _reply, mut order) = ends();
+        orders.send(&run_of(&ramp(COUNT as usize))).unwrap();
+        let Samples::Mapped(samples) = audio_of(next(&mut order)) else { panic!("they came inside") };
+        assert!(samples.file().is_none());
+        orders.send(&Order::Block { call: 1, samples: Samples::Mapped(samples) }).unwrap();
+        let Order::Block { samples, .. } = next(&mut order) else { panic!("another order") };
+        assert_eq!(samples[..], ramp(COUNT as usize)[..]);
     }
 }

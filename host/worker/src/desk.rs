@@ -5,7 +5,7 @@
 
 use crate::call::{Answer, Ongoing};
 use crate::crash;
-use crate::start::NO_SYSTEM;
+use crate::start::{NO_SYSTEM, Parent};
 use rustix::process::{Resource, getrlimit};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsRawFd;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tenon::inside::{Backend, FileAt, Item, Model, STACK, Session, activity};
-use tenon::{Error, Options};
+use tenon::{Error, ErrorKind, Options};
 use tenon_abi::status;
 use tenon_wire::{Error as WireError, FileEntry, Order, Received, Receiver, Reply, RunOrder, Sender};
 
@@ -86,12 +86,15 @@ enum Job {
 }
 
 enum Work {
-    Estimate(Options),
-    OpenModel(Options),
-    OpenSession(u32, Options),
+    Estimate(Asked),
+    OpenModel(Asked),
+    OpenSession(u32, Asked),
     Reset(u32, Session),
-    Run(Box<RunOrder>, Options, Session),
+    Run(Box<RunOrder>, Asked, Session),
 }
+
+/// The options of a call. The call ends with the error where they cannot be read.
+type Asked = Result<Options, Error>;
 
 impl Desk {
     /// Without a plugin as yet.
@@ -107,12 +110,12 @@ impl Desk {
         self.state().main_is_free = main_fits();
     }
 
-    /// Reads orders until the connection ends, and the process with it.
-    pub fn read(self: &Arc<Self>, mut orders: Receiver<Order>) -> ! {
+    /// Reads orders until the connection ends, or the process that started this one, and this process with it.
+    pub fn read(self: &Arc<Self>, mut orders: Receiver<Order>, parent: Parent) -> ! {
         loop {
-            match orders.receive(None) {
+            match orders.receive(Some(Parent::LOOK)) {
                 Ok(Received::Message(order)) => self.take(order),
-                Ok(Received::Timeout) => {}
+                Ok(Received::Timeout) => parent.end_without(),
                 Ok(Received::Closed) | Err(WireError::Cut | WireError::Io(_)) => crash::exit(0),
                 Err(error) => broken(&error.to_string()),
             }
@@ -219,14 +222,14 @@ impl Desk {
         }
     }
 
-    fn open_model(self: &Arc<Self>, call: u32, options: Options) {
+    fn open_model(self: &Arc<Self>, call: u32, options: Asked) {
         if std::mem::replace(&mut self.state().model_asked, true) {
             broken("a second model");
         }
         self.begin(call, 0, None, Work::OpenModel(options));
     }
 
-    fn open_session(self: &Arc<Self>, call: u32, session: u32, options: Options) {
+    fn open_session(self: &Arc<Self>, call: u32, session: u32, options: Asked) {
         if self.state().sessions.insert(session, Place::InCall { closes: false }).is_some() {
             broken("a session of a number that is in use");
         }
@@ -341,8 +344,8 @@ impl Desk {
 
     fn run_call(self: &Arc<Self>, call: &Arc<Ongoing>, work: Work) -> Result<(), Error> {
         match work {
-            Work::Estimate(options) => self.backend().estimate(&self.files_at(), call.enter_emitting(options, None)),
-            Work::OpenModel(options) => Model::open(self.backend(), &self.files_at(), call.enter(options))
+            Work::Estimate(options) => self.backend().estimate(&self.files_at(), call.enter_emitting(options?, None)),
+            Work::OpenModel(options) => Model::open(self.backend(), &self.files_at(), call.enter(options?))
                 .map(|model| self.state().model = Some(model)),
             Work::OpenSession(session, options) => self.make_session(call, session, options),
             Work::Reset(session, mut open) => {
@@ -351,21 +354,23 @@ impl Desk {
                 result
             }
             Work::Run(run, options, mut open) => {
-                let result = open.run(
-                    &run.task,
-                    &run.items.iter().map(item).collect::<Vec<_>>(),
-                    call.enter_emitting(options, run.live_rate),
-                );
+                let result = options.and_then(|options| {
+                    open.run(
+                        &run.task,
+                        &run.items.iter().map(item).collect::<Vec<_>>(),
+                        call.enter_emitting(options, run.live_rate),
+                    )
+                });
                 self.check_in(run.session, open);
                 result
             }
         }
     }
 
-    fn make_session(self: &Arc<Self>, call: &Arc<Ongoing>, session: u32, options: Options) -> Result<(), Error> {
+    fn make_session(self: &Arc<Self>, call: &Arc<Ongoing>, session: u32, options: Asked) -> Result<(), Error> {
         let model = self.state().model.clone();
         let Some(model) = model else { broken("a session before the model is open") };
-        let opened = Session::open(&model, call.enter(options));
+        let opened = options.and_then(|options| Session::open(&model, call.enter(options)));
         match opened {
             Ok(open) => {
                 self.check_in(session, open);
@@ -403,8 +408,13 @@ fn take(job: &Mutex<Option<Job>>) -> Option<Job> {
     job.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-fn document(options: &str) -> Options {
-    Options::from_json(options).unwrap_or_else(|error| broken(&format!("options that are no document: {error}")))
+/// Reads the options of a call. They may be nested deeper than a text of them can be read: inside of the document, what
+/// a request says as a text of its own is a level deeper. That is an error of this call and of no other.
+fn document(options: &str) -> Asked {
+    Options::from_json(options).map_err(|error| {
+        let message = format!("the options cannot be handed to a worker: {error}: nest them less deeply");
+        Error::new(ErrorKind::Options, message)
+    })
 }
 
 fn item(item: &tenon_wire::Item) -> Item<'_> {

@@ -36,8 +36,9 @@ fn main() -> ExitCode {
 
 #[cfg(unix)]
 fn serve() -> ExitCode {
+    let parent = start::Parent::now();
     match start::connection() {
-        Some(socket) => start::serve(socket),
+        Some(socket) => start::serve(socket, parent),
         None => by_hand(),
     }
 }

@@ -6,14 +6,18 @@ use crate::log::Lines;
 use crate::{crash, sandbox};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketType;
+use rustix::process::{Pid, getppid};
 use std::fs::File;
 use std::io::stdin;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
+use std::time::Duration;
 use tenon::inside::Backend;
 use tenon::{Error, ErrorKind};
-use tenon_wire::{Hello, Library, Link, Order, PROTOCOL, Received, Receiver, Reply, Sender, Start, Started, VERSION};
+use tenon_wire::{
+    Hello, Library, Link, Order, PROTOCOL, Received, Receiver, Reply, Sender, Start, Started, VERSION, limits,
+};
 
 /// Exit code: this machine lacks something that every worker needs.
 pub const NO_SYSTEM: i32 = 71;
@@ -29,14 +33,36 @@ pub fn connection() -> Option<OwnedFd> {
     Some(socket)
 }
 
+/// The process that started this one. The end of the connection tells of its end, but not while a copy of that process
+/// lives which has the engine's end of the connection too: a fork that does not run another program.
+#[derive(Clone, Copy)]
+pub struct Parent(Option<Pid>);
+
+impl Parent {
+    /// How often it is looked for.
+    pub const LOOK: Duration = Duration::from_secs(1);
+
+    /// To be asked first of all: who has lost its parent has another.
+    pub fn now() -> Self {
+        Self(getppid())
+    }
+
+    /// Ends this process when the other has ended.
+    pub fn end_without(self) {
+        if getppid() != self.0 {
+            crash::exit(0);
+        }
+    }
+}
+
 /// Serves the engine until it says that this shall end, or is gone.
-pub fn serve(socket: OwnedFd) -> ! {
+pub fn serve(socket: OwnedFd, parent: Parent) -> ! {
     let number = socket.as_raw_fd();
     crash::install(number);
     let (replies, mut orders) = Link::<Reply, Order>::from(socket).split();
     let replies = Arc::new(replies);
     send(&replies, &Reply::Hello(Hello { protocol: PROTOCOL, version: VERSION.to_owned(), pid: std::process::id() }));
-    let mut start = first(&mut orders);
+    let mut start = first(&mut orders, parent);
     reopen(&mut start.plugin.file);
     start.files.iter_mut().for_each(|entry| reopen(&mut entry.file));
     let mut shut = match shut_in(&start, number) {
@@ -44,7 +70,7 @@ pub fn serve(socket: OwnedFd) -> ! {
         Err(sentence) => refuse(&replies, Error::new(ErrorKind::Unsupported, sentence)),
     };
     let desk = Desk::new(Arc::clone(&replies), log_to(&replies, start.log_level), start.files);
-    read_orders(&desk, orders);
+    read_orders(&desk, orders, parent);
     let opened = open(start.plugin).and_then(|(backend, description)| {
         let no_code = |sentence| Error::new(ErrorKind::Unsupported, sentence);
         shut.refuse_new_code(start.sandbox).map_err(no_code)?;
@@ -70,10 +96,10 @@ fn log_to(replies: &Arc<Sender<Reply>>, level: u8) -> Arc<AtomicU8> {
     level
 }
 
-fn read_orders(desk: &Arc<Desk>, orders: Receiver<Order>) {
+fn read_orders(desk: &Arc<Desk>, orders: Receiver<Order>, parent: Parent) {
     let reader = Arc::clone(desk);
     let thread = std::thread::Builder::new().name("tenon-orders".to_owned());
-    if let Err(error) = thread.spawn(move || reader.read(orders)) {
+    if let Err(error) = thread.spawn(move || reader.read(orders, parent)) {
         eprintln!("tenon-worker: cannot start a thread: {error}");
         crash::exit(NO_SYSTEM);
     }
@@ -82,6 +108,11 @@ fn read_orders(desk: &Arc<Desk>, orders: Receiver<Order>) {
 fn open(plugin: Library) -> Result<(Arc<Backend>, String), Error> {
     let backend = Backend::open(plugin.file, &plugin.name)?;
     let description = backend.describe()?;
+    if description.len() > limits::DESCRIPTION {
+        let (bytes, most) = (description.len(), limits::DESCRIPTION);
+        let message = format!("its description has {bytes} bytes; a worker hands on {most} at most");
+        return Err(Error::new(ErrorKind::Plugin, message));
+    }
     Ok((backend, description))
 }
 
@@ -90,12 +121,15 @@ fn refuse(replies: &Sender<Reply>, error: Error) -> ! {
     crash::exit(0)
 }
 
-fn first(orders: &mut Receiver<Order>) -> Box<Start> {
-    match orders.receive(None) {
-        Ok(Received::Message(Order::Start(start))) => start,
-        Ok(Received::Message(_)) => broken("the first order is not the one to start"),
-        Ok(Received::Closed | Received::Timeout) => crash::exit(0),
-        Err(error) => broken(&error.to_string()),
+fn first(orders: &mut Receiver<Order>, parent: Parent) -> Box<Start> {
+    loop {
+        match orders.receive(Some(Parent::LOOK)) {
+            Ok(Received::Message(Order::Start(start))) => return start,
+            Ok(Received::Message(_)) => broken("the first order is not the one to start"),
+            Ok(Received::Timeout) => parent.end_without(),
+            Ok(Received::Closed) => crash::exit(0),
+            Err(error) => broken(&error.to_string()),
+        }
     }
 }
 

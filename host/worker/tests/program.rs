@@ -4,6 +4,9 @@
 mod common;
 
 use common::{Ended, Worker, run, start};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 use tenon_abi::status;
@@ -65,9 +68,6 @@ fn what_makes_no_sense_ends_it_with_a_line_that_says_so() {
         worker.send(Order::OpenSession { call: 3, session: 1, options: options() });
     });
     refuses(Worker::ready(&echo), "not open", |worker| worker.send(Order::ResetSession { call: 3, session: 2 }));
-    refuses(Worker::ready(&echo), "options that are no document", |worker| {
-        worker.send(run(3, "generate", "x", "[1"));
-    });
     refuses(Worker::ready(&echo), "in another call", |worker| {
         worker.send(run(3, "generate", "x", r#"{"delay_ms": 60000}"#));
         worker.send(run(4, "generate", "x", "{}"));
@@ -79,6 +79,29 @@ fn what_makes_no_sense_ends_it_with_a_line_that_says_so() {
 }
 
 #[test]
+fn options_that_cannot_be_read_are_an_error_of_their_call_alone() {
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(128), "}".repeat(128));
+    let mut worker = Worker::started(&faulty().library);
+    for options in [&*deep, "[1"] {
+        worker.send(Order::Estimate { call: 1, options: options.to_owned() });
+        assert_eq!(worker.done(1).status, status::E_OPTIONS);
+    }
+    let mut worker = worker.with_session();
+    worker.send(Order::OpenSession { call: 3, session: 2, options: deep.clone() });
+    assert_eq!(worker.done(3).status, status::E_OPTIONS);
+    // Its number is free again.
+    worker.send(Order::OpenSession { call: 4, session: 2, options: "{}".to_owned() });
+    assert_eq!(worker.done(4).status, status::OK);
+    let (_, outcome) = worker.generate("x", &deep);
+    assert_eq!(outcome.status, status::E_OPTIONS);
+    assert!(outcome.message.is_some_and(|message| message.contains("nest them less deeply")));
+    assert_eq!(worker.generate("x", "{}").0, "all is well");
+    let mut worker = Worker::started(&faulty().library);
+    worker.send(Order::OpenModel { call: 1, options: deep });
+    assert_eq!(worker.done(1).status, status::E_OPTIONS);
+}
+
+#[test]
 fn it_ends_with_the_connection_before_the_start_and_in_the_middle_of_a_call() {
     let ended = ends_with(Worker::spawn(), |worker| worker.hang_up());
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
@@ -87,6 +110,21 @@ fn it_ends_with_the_connection_before_the_start_and_in_the_middle_of_a_call() {
         worker.hang_up();
     });
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
+}
+
+#[test]
+fn it_ends_with_its_parent_although_another_process_keeps_the_connection() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // Commands in the background get another standard input, unless they are told which.
+    let script = r#"exec 3<&0; "$0" <&3 3<&- & wait"#;
+    let mut parent = Command::new("sh").args(["-c", script, PROGRAM]).stdin(OwnedFd::from(theirs)).spawn().unwrap();
+    // It greets.
+    ours.read_exact(&mut [0]).unwrap();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    // This end stays open, and the other one closes.
+    ours.read_to_end(&mut Vec::new()).unwrap();
 }
 
 #[test]

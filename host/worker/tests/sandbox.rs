@@ -26,6 +26,7 @@ const NEEDED: &[&str] = &[
     "start-thread",
     "ask-machine",
     "take-memory",
+    "grow-memory",
 ];
 
 /// What must fail in a sandbox, and whether it succeeds, without privileges, where there is none. What does not at
@@ -214,6 +215,40 @@ fn a_plugin_cannot_get_out_and_has_what_it_needs() {
     worker.send(Order::Quit);
     let Ended { stderr, .. } = worker.ended();
     assert_eq!(stderr, "");
+}
+
+#[test]
+fn a_memory_limit_holds_for_what_grows_from_the_stack_and_for_addresses_without_end() {
+    let aim = Aim::new();
+    let home = Home::new();
+    let mut session = without(&home);
+    let limited = Start { memory_limit: Some(256 << 20), ..aim.start(Sandbox::Require) };
+    let (mut worker, report) = report(limited);
+    assert_eq!(report.level(), "full");
+    for (probe, refusal) in [("grow-stack", "refused EPERM"), ("reserve-much", "refused ENOMEM")] {
+        assert_eq!(answer_here(&mut session, &options(probe), "x"), "succeeded", "{probe}");
+        assert_eq!(answer(&mut worker, probe, ""), refusal, "{probe}");
+    }
+    for probe in NEEDED {
+        assert_eq!(answer(&mut worker, probe, ""), "succeeded", "{probe}");
+    }
+}
+
+#[test]
+fn a_plugin_that_answers_for_the_kernel_is_not_taken_for_shut_in() {
+    let aim = Aim::new();
+    let spoofing = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_tenon-worker"));
+        program.env("TENON_PROBER", "no-more-filters");
+        program
+    };
+    let (_, report) = report_by(spoofing(), aim.start(Sandbox::On));
+    assert_eq!(report.level(), "partial");
+    assert!(report.missing.is_some_and(|missing| missing.contains("seccomp after loading")));
+    let mut worker = Worker::spawn_by(spoofing());
+    worker.send(Order::Start(Box::new(aim.start(Sandbox::Require))));
+    let Reply::Refused(outcome) = worker.reply() else { panic!("it started") };
+    assert_eq!(outcome.status, status::E_UNSUPPORTED);
 }
 
 #[test]

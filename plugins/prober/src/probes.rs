@@ -26,6 +26,8 @@ pub enum Probe {
     AskMachine,
     /// Take and give back 64 MiB of memory.
     TakeMemory,
+    /// Take memory that grows bit by bit to 64 MiB.
+    GrowMemory,
 
     // Files. The text is a path.
     /// Read a file.
@@ -138,6 +140,10 @@ pub enum Probe {
     MapShared,
     /// Take memory that grows like a stack.
     MapGrowing,
+    /// Make a page of the first thread's stack a larger piece of memory.
+    GrowStack,
+    /// Take so many addresses that the kernel's own tables of them are large.
+    ReserveMuch,
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -182,6 +188,26 @@ mod linux {
         let lines = ATTEMPTS.map(|(probe, text)| format!("{probe:?}: {}", attempt(probe, text, None)));
         // A constructor runs once.
         _ = AT_LOAD.set(lines.join("\n"));
+        if std::env::var_os("TENON_PROBER").is_some_and(|wish| wish == "no-more-filters") {
+            no_more_filters();
+        }
+    }
+
+    /// Puts in a filter that answers every request for another with success, and does nothing.
+    fn no_more_filters() {
+        const SUCCESS: u32 = libc::SECCOMP_RET_ERRNO;
+        let step =
+            |code: u32, jump_false: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_false, k };
+        let mut steps = [
+            // The number of the call, which comes first.
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_seccomp as u32),
+            step(libc::BPF_RET | libc::BPF_K, 0, SUCCESS),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        // SAFETY: the program is live, and whatever comes of it, later calls are only refused or answered.
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
     }
 
     #[used]
@@ -205,6 +231,7 @@ mod linux {
             Some(libc::EACCES) => "EACCES".to_owned(),
             Some(libc::ENOSYS) => "ENOSYS".to_owned(),
             Some(libc::ENOENT) => "ENOENT".to_owned(),
+            Some(libc::ENOMEM) => "ENOMEM".to_owned(),
             Some(number) => format!("errno {number}"),
             None => error.to_string(),
         }
@@ -220,7 +247,8 @@ mod linux {
             | Probe::ListLibraries
             | Probe::StartThread
             | Probe::AskMachine
-            | Probe::TakeMemory => needed(probe, model),
+            | Probe::TakeMemory
+            | Probe::GrowMemory => needed(probe, model),
             Probe::ReadFile
             | Probe::ReadThroughRoot
             | Probe::ReadThroughCwd
@@ -257,6 +285,8 @@ mod linux {
             Probe::MapWriteRun | Probe::MapRun | Probe::ProtectRun | Probe::MapShared | Probe::MapGrowing => {
                 memory(probe)
             }
+            Probe::GrowStack => grow_stack(),
+            Probe::ReserveMuch => reserve_much(),
             _ => kernel(probe),
         }
     }
@@ -277,13 +307,26 @@ mod linux {
                 status(unsafe { libc::sysinfo(&mut std::mem::zeroed()) }.into())
             }
             _ => {
-                let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
+                let memory = match probe {
+                    Probe::GrowMemory => grown(),
+                    _ => std::hint::black_box(vec![1_u8; 64 << 20]),
+                };
                 match memory.iter().step_by(4096).all(|byte| *byte == 1) {
                     true => Ok(()),
                     false => Err(Error::other("the memory holds something else")),
                 }
             }
         }
+    }
+
+    /// 64 MiB that began as 1 MiB, which the C library makes larger where it lies, or elsewhere.
+    fn grown() -> Vec<u8> {
+        let mut memory = Vec::new();
+        for size in 1_usize..=64 {
+            memory.reserve_exact((size << 20) - memory.len());
+            memory.resize(size << 20, 1);
+        }
+        std::hint::black_box(memory)
     }
 
     fn files(probe: Probe, text: &str, model: Option<i32>) -> Result<()> {
@@ -448,6 +491,39 @@ mod linux {
             };
             libc::munmap(page, 4096);
             result
+        }
+    }
+
+    /// Of the lowest page of the stack, which nobody uses as long as what lies above it is deep enough.
+    fn grow_stack() -> Result<()> {
+        const PAGE: usize = 4096;
+        const LARGER: usize = 1 << 20;
+        // Where this is the first thread its stack is deeper after this than it is now.
+        std::hint::black_box([1_u8; 64 * PAGE]);
+        let maps = fs::read_to_string("/proc/self/maps")?;
+        let stack = maps.lines().find(|line| line.ends_with("[stack]")).and_then(|line| line.split_once('-'));
+        let lowest = stack.and_then(|(start, _)| usize::from_str_radix(start, 16).ok());
+        let lowest = lowest.ok_or_else(|| Error::other("no stack is listed"))?;
+        // SAFETY: nothing lies in this page, and the stack grows again when it is needed; given back below.
+        unsafe {
+            let larger = libc::mremap(lowest as *mut libc::c_void, PAGE, LARGER, libc::MREMAP_MAYMOVE);
+            if larger == libc::MAP_FAILED {
+                return Err(Error::last_os_error());
+            }
+            status(libc::munmap(larger, LARGER).into())
+        }
+    }
+
+    fn reserve_much() -> Result<()> {
+        const MUCH: usize = 1 << 40;
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a mapping of its own that nobody looks into, given back.
+        unsafe {
+            let much = libc::mmap(null_mut(), MUCH, libc::PROT_READ, kind, -1, 0);
+            if much == libc::MAP_FAILED {
+                return Err(Error::last_os_error());
+            }
+            status(libc::munmap(much, MUCH).into())
         }
     }
 

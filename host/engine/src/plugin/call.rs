@@ -8,9 +8,10 @@ use super::opened::Opened;
 use super::stack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{self, Log};
+use crate::threads::Want;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tenon_abi as abi;
 
 /// Stack of every thread that the host calls plugins on, by the contract.
@@ -114,7 +115,8 @@ impl ModelHere {
     /// Opens a model from verified files. `call` carries the load options. Must run on a stack of [`STACK`].
     pub(crate) fn open(plugin: &Arc<Opened>, files: &[FileHere<'_>], call: Call) -> Result<Self> {
         let one_at_a_time = plugin.caps() & abi::CAP_PARALLEL_OPEN == 0;
-        let _alone = one_at_a_time.then(|| plugin.opening().lock().unwrap_or_else(PoisonError::into_inner));
+        let opening = || plugin.opening().lease(Want::UpTo(1), call.stop_signs());
+        let _alone = one_at_a_time.then(opening).transpose()?;
         plugin.begin_use()?;
         Self::open_counted(plugin, files, call).inspect_err(|_| plugin.end_use())
     }
@@ -141,12 +143,23 @@ impl ModelHere {
     }
 }
 
+impl ModelHere {
+    /// Must run on a stack of [`STACK`], once.
+    fn close(&mut self) -> Result<()> {
+        // SAFETY: the model was opened by this plugin and is closed once; its sessions held it, so they are closed.
+        unsafe { (self.plugin.vtable().model_close)(self.raw.as_ptr()) };
+        Ok(())
+    }
+}
+
 impl Drop for ModelHere {
     fn drop(&mut self) {
-        let Self { plugin, raw, log } = self;
-        // SAFETY: the model was opened by this plugin and is closed once; its sessions held it, so they are closed.
-        log.within(|| unsafe { (plugin.vtable().model_close)(raw.as_ptr()) });
-        self.plugin.end_use();
+        let log = self.log.clone();
+        log.within(|| match on_big_stack(|| self.close()) {
+            Ok(()) => self.plugin.end_use(),
+            // It counts as open: its plugin must not be ended.
+            Err(error) => tracing::error!(plugin = self.plugin.id(), %error, "a model cannot be closed and stays open"),
+        });
     }
 }
 
@@ -193,11 +206,26 @@ impl SessionHere {
     }
 }
 
+impl SessionHere {
+    /// Must run on a stack of [`STACK`], once.
+    fn close(&mut self) -> Result<()> {
+        // SAFETY: the session was opened by this plugin and is closed once.
+        unsafe { (self.model.plugin.vtable().session_close)(self.raw.as_ptr()) };
+        Ok(())
+    }
+}
+
+/// Whoever drops it sees to it that no other session of the model is in the backend, where it cannot run several.
 impl Drop for SessionHere {
     fn drop(&mut self) {
-        let Self { model, raw } = self;
-        // SAFETY: the session was opened by this plugin and is closed once.
-        model.log.within(|| unsafe { (model.plugin.vtable().session_close)(raw.as_ptr()) });
+        let model = Arc::clone(&self.model);
+        model.log.within(|| {
+            if let Err(error) = on_big_stack(|| self.close()) {
+                tracing::error!(plugin = model.plugin.id(), %error, "a session cannot be closed and stays open");
+                // A model may be closed only after its sessions.
+                std::mem::forget(Arc::clone(&model));
+            }
+        });
     }
 }
 

@@ -35,11 +35,13 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
         const FILE_SHARE_READ: u32 = 1;
         options.share_mode(FILE_SHARE_READ);
     }
-    let file = options.open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")),
+    let not_plain = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file");
+    // Opening a pipe would wait for its other end for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(not_plain());
     }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_plain()) }
 }
 
 /// What the system's loader knows a file by: device and inode on Unix, else the path.

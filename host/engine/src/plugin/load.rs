@@ -39,6 +39,12 @@ impl Wanted<'_> {
         (self.path.to_owned(), self.sha256)
     }
 
+    /// A plugin that is loaded, if it is the one that was wanted.
+    fn taken(&self, plugin: Arc<Plugin>) -> Result<Arc<Plugin>> {
+        let other = self.refuse_other(plugin.id(), plugin.version());
+        other.map(|()| plugin).map_err(|error| error.with_detail("plugin", self.name()))
+    }
+
     /// Refuses a plugin that says it is another one than it was taken for.
     fn refuse_other(&self, id: &str, version: &str) -> Result<()> {
         match self.sidecar {
@@ -109,9 +115,7 @@ impl Plugin {
         let mut registry = registry().lock().unwrap_or_else(PoisonError::into_inner);
         let file = open_verified(wanted, store, mode)?;
         if let Some(known) = registry.plugins.get(&wanted.sha256) {
-            let plugin = known.clone()?;
-            wanted.sidecar.map_or(Ok(()), |sidecar| same_id(sidecar, plugin.id()))?;
-            return Ok(plugin);
+            return wanted.taken(known.clone()?);
         }
         registry.refuse_overwritten(&file, wanted)?;
         let identity = library::identity(&file, wanted.path);
@@ -120,12 +124,12 @@ impl Plugin {
         registry.files.extend(identity.map(|identity| (identity, wanted.sha256)));
         let started = call::on_big_stack(|| {
             let opened = Opened::of_library(&library, &wanted.name())?;
-            wanted.refuse_other(opened.id(), opened.version())?;
             Self::of_opened(opened, Some(wanted.origin()))
         });
         let loaded = started.map(Arc::new).map_err(|error| error.with_detail("plugin", wanted.name()));
+        // The verdict on the library holds for every sidecar; that on this sidecar does not.
         registry.plugins.insert(wanted.sha256, loaded.clone());
-        loaded.inspect(|plugin| plugin.log_loaded())
+        wanted.taken(loaded?).inspect(|plugin| plugin.log_loaded())
     }
 
     /// Whether the library of this digest is loaded, and what came of it.
@@ -190,8 +194,7 @@ impl Plugin {
         let key = (wanted.sha256, sandbox);
         let known = registry().lock().unwrap_or_else(PoisonError::into_inner).apart.get(&key).cloned();
         if let Some(plugin) = known {
-            wanted.sidecar.map_or(Ok(()), |sidecar| same_id(sidecar, plugin.id()))?;
-            return Ok(plugin);
+            return wanted.taken(plugin);
         }
         // Not under the lock: a plugin that hangs must not keep others from being loaded.
         let with_name = |error: Error| error.with_detail("plugin", wanted.name());
@@ -417,7 +420,7 @@ pub(crate) fn other_digest(message: String, path: &Path, expected: &Digest, actu
 }
 
 /// Whether a plugin is the one that its sidecar tells of.
-fn same_plugin(sidecar: &Sidecar, id: &str, version: &str) -> Result<()> {
+pub(crate) fn same_plugin(sidecar: &Sidecar, id: &str, version: &str) -> Result<()> {
     same_id(sidecar, id)?;
     if version == sidecar.version {
         return Ok(());

@@ -8,6 +8,7 @@ use super::item::Output;
 use super::{call, library};
 use crate::cancel::StopSigns;
 use crate::error::{Error, ErrorKind, Result};
+use crate::threads::Budget;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 use tenon_abi as abi;
@@ -68,7 +69,8 @@ pub(crate) struct Opened {
     vtable: Vtable,
     estimate: Option<EstimateFunction>,
     shutdown: Option<unsafe extern "C" fn()>,
-    opening: Mutex<()>,
+    /// One place, for a backend that opens one model at a time.
+    opening: Arc<Budget>,
     uses: Mutex<Uses>,
 }
 
@@ -107,7 +109,7 @@ impl Opened {
             version,
             build_info,
             shutdown: root.shutdown,
-            opening: Mutex::default(),
+            opening: Budget::new(1),
             uses: Mutex::default(),
         })
     }
@@ -136,7 +138,7 @@ impl Opened {
         self.estimate
     }
 
-    pub(super) fn opening(&self) -> &Mutex<()> {
+    pub(super) fn opening(&self) -> &Arc<Budget> {
         &self.opening
     }
 

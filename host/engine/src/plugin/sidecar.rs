@@ -78,11 +78,16 @@ impl Sidecar {
     /// The sidecar that belongs to a library or is itself named: by its own name, or by the `file` of a sidecar in
     /// the library's folder.
     pub(crate) fn of(path: &Path) -> Result<Self> {
-        Self::beside(path)?.ok_or_else(|| {
+        if let Some(sidecar) = Self::beside(path)? {
+            return Ok(sidecar);
+        }
+        // One that cannot be read may be the one: what is wrong with it says more than that there is none.
+        let broken = all_in(folder_of(path)).into_iter().find_map(|sidecar| Self::read(&sidecar).err());
+        Err(broken.unwrap_or_else(|| {
             let message =
                 format!("{} has no sidecar: write its <id>{SUFFIX} beside it with `tenon plugin seal`", path.display());
             Error::new(ErrorKind::Plugin, message).with_detail("file", path.display().to_string())
-        })
+        }))
     }
 
     /// As [`Sidecar::of`]; `None` for a library without one.
@@ -90,10 +95,13 @@ impl Sidecar {
         if path.to_string_lossy().ends_with(SUFFIX) {
             return Self::read(path).map(Some);
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut sidecars = all_in(folder).into_iter().filter_map(|sidecar| Self::read(&sidecar).ok());
+        let mut sidecars = all_in(folder_of(path)).into_iter().filter_map(|sidecar| Self::read(&sidecar).ok());
         Ok(sidecars.find(|sidecar| sidecar.library.file_name() == path.file_name()))
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Every sidecar of a folder, sorted by name; none when the folder cannot be read.
@@ -108,18 +116,20 @@ pub(crate) fn all_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes the sidecar of a library beside it: the keys of `template` (everything but `file` and `sha256`) with the
-/// library's name and SHA-256. Gives the sidecar's path. The file appears whole or not at all.
+/// library's name and SHA-256. Gives the sidecar's path. The file appears whole or not at all. A sidecar that was
+/// sealed before is a template too: its `file` and `sha256` make room for the new ones.
 ///
 /// # Errors
 /// `Plugin` when the template is wrong, with its line; `Io` when reading or writing fails.
 pub fn seal(library: &Path, template: &Path) -> Result<PathBuf> {
     let text = read_text(template)?;
-    let keys: Vec<&str> = KEYS.iter().copied().filter(|key| !matches!(*key, "file" | "sha256")).collect();
-    let id = Table::parse(&text, template, &keys)?.id()?;
+    let table = Table::parse(&text, template, KEYS)?;
+    let (id, text) = (table.id()?, table.without(&["file", "sha256"]));
     let name = library
         .file_name()
         .and_then(|name| name.to_str())
         .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("{} has no name in UTF-8", library.display())))?;
+    check_plain(library)?;
     let hashed = tenon_store::hash_file(library).map_err(|error| io_error("read", library, error))?;
     let mut sealed = text.trim_end().to_owned();
     let _ = write!(sealed, "\nfile = {}\nsha256 = \"{}\"\n", toml::Value::from(name), hashed.digest);
@@ -137,6 +147,7 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 fn read_text(path: &Path) -> Result<String> {
     let mut text = String::new();
+    check_plain(path)?;
     let file = File::open(path).map_err(|error| io_error("open", path, error))?;
     file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| io_error("read", path, error))?;
     if text.len() as u64 > LARGEST {
@@ -144,6 +155,16 @@ fn read_text(path: &Path) -> Result<String> {
         return Err(Error::new(ErrorKind::Plugin, message));
     }
     Ok(text)
+}
+
+/// A pipe or a device would make reading wait for ever.
+fn check_plain(path: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(path).map_err(|error| io_error("open", path, error))?;
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Plugin, format!("{} is not a plain file", path.display()))
+            .with_detail("file", path.display().to_string())),
+    }
 }
 
 pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> Error {
@@ -230,6 +251,24 @@ impl<'a> Table<'a> {
         texts.ok_or_else(|| self.wrong(value.span(), &format!("key \"{key}\" must be a list of texts, not empty")))
     }
 
+    /// The text without the lines of these keys.
+    fn without(&self, keys: &[&str]) -> String {
+        let mut spans: Vec<Range<usize>> = self
+            .table
+            .iter()
+            .filter(|(key, _)| keys.contains(&key.get_ref().as_ref()))
+            .map(|(key, value)| key.span().start..value.span().end)
+            .collect();
+        spans.sort_by_key(|span| span.start);
+        let (mut kept, mut end) = (String::new(), 0);
+        for span in spans {
+            let first = self.text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+            kept += &self.text[end..first];
+            end = self.text[span.end..].find('\n').map_or(self.text.len(), |newline| span.end + newline + 1);
+        }
+        kept + &self.text[end..]
+    }
+
     fn wrong(&self, span: Range<usize>, message: &str) -> Error {
         at(self.text, self.path, &span, message)
     }
@@ -313,6 +352,36 @@ description = "Says again what it is told"
         assert!(wrong("e3b0", "E3B0").contains("lower-case"));
         assert!(wrong("\"MIT\"", "5").contains("\"license\" must be text"));
         assert!(wrong("\"MIT\"", "").contains(":8:"));
+    }
+
+    #[test]
+    fn a_sealed_sidecar_is_a_template_without_its_file_and_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (library, sidecar) = (folder.path().join("new.so"), folder.path().join("echo.plugin.toml"));
+        std::fs::write(&sidecar, GOOD).unwrap();
+        std::fs::write(&library, "first").unwrap();
+        assert_eq!(seal(&library, &sidecar).unwrap(), sidecar);
+        let first = std::fs::read_to_string(&sidecar).unwrap();
+        std::fs::write(&library, "second").unwrap();
+        seal(&library, &sidecar).unwrap();
+        let second = std::fs::read_to_string(&sidecar).unwrap();
+        let lines = |text: &str| text.lines().map(|line| line[..4].to_owned()).collect::<Vec<_>>();
+        assert_eq!(lines(&first), ["id =", "vers", "abi ", "task", "cpu ", "lice", "desc", "file", "sha2"]);
+        assert_eq!(lines(&second), lines(&first));
+        assert_ne!(second, first);
+        assert_eq!(Sidecar::read(&sidecar).unwrap().library, library);
+    }
+
+    #[test]
+    fn a_library_beside_a_broken_sidecar_hears_what_is_wrong_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (library, sidecar) = (folder.path().join("lib.so"), folder.path().join("echo.plugin.toml"));
+        std::fs::write(&library, "code").unwrap();
+        let problem = || Sidecar::of(&library).unwrap_err().message().to_owned();
+        assert!(problem().contains("has no sidecar"));
+        std::fs::write(&sidecar, GOOD.replace("cpu", "cup")).unwrap();
+        assert!(problem().contains("echo.plugin.toml:7:1: unknown key \"cup\""), "{}", problem());
+        assert!(Sidecar::beside(&library).unwrap().is_none());
     }
 
     #[test]

@@ -26,7 +26,6 @@ const FILES: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
-    "/proc/self/auxv",
     "/proc/self/cgroup",
     "/proc/self/maps",
     "/proc/self/mountinfo",

@@ -2,6 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 
 /// How much sooner than others a worker is ended when memory runs out, of a thousand.
 #[cfg(target_os = "linux")]
@@ -11,7 +13,12 @@ const VICTIM: i32 = 500;
 const DESCRIPTORS: u64 = 128;
 
 /// Most bytes of the first thread's stack beside the memory limit.
-const STACK: u64 = 64 * 1024 * 1024;
+pub const STACK: u64 = 64 * 1024 * 1024;
+/// Addresses beside the memory limit and the worker's own files: stacks of threads, what the C library reserves for each
+/// of them, libraries, memory files with samples. So many that nothing sensible needs more, and few enough that the
+/// kernel's own tables of them, which no limit counts, stay small: at most a five hundredth.
+#[cfg(target_os = "linux")]
+const ADDRESSES: u64 = 128 * 1024 * 1024 * 1024;
 
 /// What holds with and without a sandbox: no core dumps, which take seconds and write prompts to the disk, the memory
 /// limit of the manifest, and that the system ends this process before the one that it works for.
@@ -27,14 +34,20 @@ pub fn always(memory: Option<u64>) -> io::Result<()> {
     })
 }
 
-/// What holds in a sandbox: no privileges by what it runs, no growing files, few descriptors, and no other process of
-/// the same user may look into it.
+/// What holds in a sandbox: no privileges by what it runs, no growing files, few descriptors, with a memory limit no
+/// endless addresses, and no other process of the same user may look into it.
 #[cfg(target_os = "linux")]
-pub fn in_sandbox(files: usize) -> io::Result<()> {
+pub fn in_sandbox(files: &[BorrowedFd<'_>], memory: Option<u64>) -> io::Result<()> {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     rustix::thread::set_no_new_privs(true)?;
     limit(Resource::Fsize, 0)?;
-    limit(Resource::Nofile, DESCRIPTORS + files as u64)?;
+    limit(Resource::Nofile, DESCRIPTORS + files.len() as u64)?;
+    if let Some(bytes) = memory {
+        let size = |file: &BorrowedFd<'_>| rustix::fs::fstat(file).map_or(0, |stat| stat.st_size.cast_unsigned());
+        // A file may be mapped twice: once to look into it, and once to use it.
+        let mapped = files.iter().map(size).fold(0, u64::saturating_add).saturating_mul(2);
+        limit(Resource::As, bytes.saturating_add(mapped).saturating_add(ADDRESSES))?;
+    }
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 

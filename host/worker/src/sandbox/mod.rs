@@ -29,6 +29,8 @@ pub struct Given<'a> {
 /// A worker that is shut in, or as far as that was asked for and can be done.
 pub struct Shut {
     report: SandboxReport,
+    /// Filters of system calls before any code of the plugin ran, where the kernel counts them.
+    filters: Option<u32>,
 }
 
 /// Shuts this process in.
@@ -40,13 +42,12 @@ pub fn enter(wanted: Sandbox, given: &Given<'_>) -> Result<Shut, String> {
         .map_err(|error| format!("the worker cannot close descriptors: {error}"))?;
     limits::always(given.memory_limit).map_err(|error| format!("the worker cannot limit itself: {error}"))?;
     if wanted == Sandbox::Off {
-        return Ok(Shut { report: SandboxReport::default() });
+        return Ok(Shut { report: SandboxReport::default(), filters: None });
     }
-    let layers = shut_in(given);
-    let Layers { report, missing } = layers;
+    let Layers { report, filters, missing } = shut_in(given);
     match (wanted, missing.is_empty()) {
         (Sandbox::Require, false) => Err(required(&missing)),
-        _ => Ok(Shut { report: SandboxReport { missing: said(&missing), ..report } }),
+        _ => Ok(Shut { report: SandboxReport { missing: said(&missing), ..report }, filters }),
     }
 }
 
@@ -60,11 +61,12 @@ impl Shut {
         if !self.report.seccomp {
             return Ok(());
         }
-        let Err(problem) = no_new_code() else { return Ok(()) };
+        let Err(problem) = no_new_code(self.filters) else { return Ok(()) };
         if wanted == Sandbox::Require {
             return Err(required(&[problem]));
         }
-        self.report.missing = Some(problem);
+        let known = self.report.missing.take();
+        self.report.missing = said(&known.into_iter().chain([problem]).collect::<Vec<_>>());
         Ok(())
     }
 
@@ -77,6 +79,7 @@ impl Shut {
 /// What of the sandbox is in force, and what is not, each with its reason.
 struct Layers {
     report: SandboxReport,
+    filters: Option<u32>,
     missing: Vec<String>,
 }
 
@@ -84,28 +87,30 @@ struct Layers {
 fn shut_in(given: &Given<'_>) -> Layers {
     let mut missing = Vec::new();
     let mut keep = |result: Result<(), String>| result.map_err(|problem| missing.push(problem)).is_ok();
-    keep(limits::in_sandbox(given.files.len()).map_err(|error| format!("limits ({error})")));
+    let limited = limits::in_sandbox(given.files, given.memory_limit);
+    keep(limited.map_err(|error| format!("limits ({error})")));
     let mut landlock = None;
     keep(
         files::restrict(given.files).map(|version| landlock = Some(version)).map_err(|why| format!("Landlock ({why})")),
     );
-    let seccomp = keep(syscalls::restrict().map_err(|why| format!("seccomp ({why})")));
-    Layers { report: SandboxReport { landlock, seccomp, missing: None }, missing }
+    let limited = given.memory_limit.is_some();
+    let seccomp = keep(syscalls::restrict(limited).map_err(|why| format!("seccomp ({why})")));
+    Layers { report: SandboxReport { landlock, seccomp, missing: None }, filters: syscalls::filters(), missing }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn shut_in(_: &Given<'_>) -> Layers {
     let missing = vec![format!("a sandbox (Tenon has none on {})", std::env::consts::OS)];
-    Layers { report: SandboxReport::default(), missing }
+    Layers { report: SandboxReport::default(), filters: None, missing }
 }
 
 #[cfg(target_os = "linux")]
-fn no_new_code() -> Result<(), String> {
-    syscalls::refuse_new_code().map_err(|why| format!("seccomp after loading ({why})"))
+fn no_new_code(filters: Option<u32>) -> Result<(), String> {
+    syscalls::refuse_new_code(filters).map_err(|why| format!("seccomp after loading ({why})"))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn no_new_code() -> Result<(), String> {
+fn no_new_code(_: Option<u32>) -> Result<(), String> {
     Ok(())
 }
 

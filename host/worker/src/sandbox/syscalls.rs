@@ -3,6 +3,8 @@
 //!
 //! Two filters: one before the plugin's library is loaded, and one after it, which refuses memory that can be run.
 
+#![allow(unsafe_code)]
+
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, apply_filter, apply_filter_all_threads,
@@ -17,7 +19,6 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_madvise,
     libc::SYS_mlock,
     libc::SYS_mlock2,
-    libc::SYS_mremap,
     libc::SYS_munlock,
     libc::SYS_munmap,
     // Files that are open, and what is known of those that are not.
@@ -127,29 +128,67 @@ const EXECUTE: u64 = libc::PROT_EXEC as u64;
 const UNCOUNTED: u64 = (libc::MAP_ANONYMOUS | libc::MAP_GROWSDOWN) as u64;
 /// The same and whose it is.
 const KIND: u64 = UNCOUNTED | libc::MAP_TYPE as u64;
+/// Flag of mremap: wherever the system likes.
+const MOVING: u64 = libc::MREMAP_MAYMOVE as u64;
 /// Memory that the limit of data counts, which neither shared memory nor a stack's is.
 const PRIVATE: u64 = (libc::MAP_ANONYMOUS | libc::MAP_PRIVATE) as u64;
+
+/// What the kernel leaves free below a stack, and more.
+const BELOW_STACK: u64 = 16 * 1024 * 1024;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 type Built<T> = Result<T, seccompiler::BackendError>;
 
-/// Restricts this thread, and every one that it will start.
+/// Restricts this thread, and every one that it will start. `limited`: there is a limit of memory.
 ///
 /// # Errors
 /// Why nothing was restricted.
-pub fn restrict() -> Result<(), String> {
+pub fn restrict(limited: bool) -> Result<(), String> {
     let arch = arch()?;
-    let programs = first_filters(arch).map_err(|error| error.to_string())?;
+    // Where the stack is not known nothing may be moved: the C library copies instead.
+    let below = limited.then(|| below_stack().unwrap_or(0));
+    let programs = first_filters(arch, below).map_err(|error| error.to_string())?;
     programs.iter().try_for_each(|program| apply_filter(program)).map_err(|error| reason(&error))
 }
 
-/// Refuses every thread of this process memory that can be run, and further filters.
+/// Refuses every thread of this process memory that can be run, and further filters. `before`: how many filters there
+/// were before the plugin was loaded, where the kernel counts them.
 ///
 /// # Errors
 /// Why that cannot be.
-pub fn refuse_new_code() -> Result<(), String> {
+pub fn refuse_new_code(before: Option<u32>) -> Result<(), String> {
     let program = second_filter(arch()?).map_err(|error| error.to_string())?;
-    apply_filter_all_threads(&program).map_err(|error| reason(&error))
+    // A filter that the plugin put in before may answer in the kernel's place, and nothing is done.
+    let are = |count: u32| before.is_none_or(|before| filters() == before.checked_add(count));
+    let untouched = are(0);
+    apply_filter_all_threads(&program).map_err(|error| reason(&error))?;
+    let holds = untouched && are(1) && !can_map_code();
+    holds.then_some(()).ok_or_else(|| "the plugin put in a filter of its own while it was loaded".to_owned())
+}
+
+/// How many filters the main thread has, where the kernel says so: since Linux 5.9.
+pub fn filters() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"))?.trim().parse().ok()
+}
+
+/// Whether memory that can be run is to be had.
+fn can_map_code() -> bool {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    const PAGE: usize = 4096;
+    let access = ProtFlags::READ | ProtFlags::EXEC;
+    // SAFETY: a new mapping, wherever the system likes; nobody uses it.
+    let mapped = unsafe { mmap_anonymous(std::ptr::null_mut(), PAGE, access, MapFlags::PRIVATE) };
+    // SAFETY: mapped above with this size.
+    mapped.map(|page| unsafe { munmap(page, PAGE) }).is_ok()
+}
+
+/// An address below which the first thread's stack never reaches, and above which nothing but it lies that may be moved.
+fn below_stack() -> Option<u64> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let (range, _) = maps.lines().find(|line| line.ends_with("[stack]"))?.split_once(' ')?;
+    let end = u64::from_str_radix(range.split_once('-')?.1, 16).ok()?;
+    end.checked_sub(super::limits::STACK + BELOW_STACK)
 }
 
 fn arch() -> Result<TargetArch, String> {
@@ -169,11 +208,11 @@ fn reason(error: &seccompiler::Error) -> String {
     }
 }
 
-fn first_filters(arch: TargetArch) -> Built<[BpfProgram; 2]> {
+fn first_filters(arch: TargetArch, below: Option<u64>) -> Built<[BpfProgram; 2]> {
     // glibc and musl go on with clone only where clone3 does not exist.
     let missing = Rules::from([(libc::SYS_clone3, Vec::new())]);
     let missing = filter(missing, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
-    let allowed = filter(allowed()?, errno(libc::EPERM), SeccompAction::Allow, arch)?;
+    let allowed = filter(allowed(below)?, errno(libc::EPERM), SeccompAction::Allow, arch)?;
     Ok([missing, allowed])
 }
 
@@ -195,7 +234,8 @@ fn errno(number: c_int) -> SeccompAction {
     SeccompAction::Errno(number.cast_unsigned())
 }
 
-fn allowed() -> Built<Rules> {
+/// `below`: where there is a limit of memory, the end of what may be moved.
+fn allowed(below: Option<u64>) -> Built<Rules> {
     let mut rules: Rules = FREE.iter().chain(FREE_HERE).map(|call| (*call, Vec::new())).collect();
     let this_process = u64::from(std::process::id());
     // Writable or executable, never both: arguments of mmap and mprotect agree here.
@@ -206,6 +246,13 @@ fn allowed() -> Built<Rules> {
     let mappings =
         kinds.into_iter().flat_map(|(mask, flags)| access().map(move |access| rule([access?, bits(3, mask, flags)?])));
     rules.insert(libc::SYS_mmap, mappings.collect::<Built<_>>()?);
+    // What is made of a piece of the stack grows as no limit counts. Moved is what lies elsewhere, to where the system
+    // likes: to a place of the caller's choice several mappings could be moved at once, the stack among them.
+    let moved = match below {
+        Some(end) => vec![rule([below_address(0, end)?, bits(3, !MOVING, 0)?])?],
+        None => Vec::new(),
+    };
+    rules.insert(libc::SYS_mremap, moved);
     rules.insert(libc::SYS_openat, vec![rule([bits(2, WRITING as u64, 0)?])?]);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, vec![rule([bits(1, WRITING as u64, 0)?])?]);
@@ -251,6 +298,11 @@ fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Built<SeccompRule>
 /// The whole argument is `value`.
 fn is(argument: u8, value: u64) -> Built<SeccompCondition> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
+}
+
+/// The whole argument is less than `end`.
+fn below_address(argument: u8, end: u64) -> Built<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Lt, end)
 }
 
 /// The lower half of the argument, which is what the kernel looks at, is `value`.

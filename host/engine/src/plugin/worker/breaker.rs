@@ -12,7 +12,8 @@ const WHILE: Duration = Duration::from_secs(1);
 /// How long it is refused at most.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The failures of a model's workers since one of them has served a request.
+/// The failures of a model's workers since one of them has served a request, and of starts of further ones since one
+/// has succeeded.
 #[derive(Default)]
 pub(super) struct Breaker(Mutex<State>);
 
@@ -20,6 +21,9 @@ pub(super) struct Breaker(Mutex<State>);
 struct State {
     failures: u32,
     last: Option<(Instant, String)>,
+    /// Starts that came to nothing, for whatever reason: requests that other workers serve do not forgive them.
+    starts: u32,
+    last_start: Option<Instant>,
 }
 
 /// Whether a worker may be started.
@@ -42,7 +46,23 @@ impl Breaker {
 
     /// A worker has served a request.
     pub fn served(&self) {
-        *self.lock() = State::default();
+        let mut state = self.lock();
+        (state.failures, state.last) = (0, None);
+    }
+
+    /// A worker was started again, and is ready or is not.
+    pub fn started(&self, ready: bool) {
+        let mut state = self.lock();
+        (state.starts, state.last_start) = if ready { (0, None) } else { (state.starts + 1, Some(Instant::now())) };
+    }
+
+    /// Whether another worker may be started beside one that lives.
+    pub fn start_another(&self) -> bool {
+        let state = self.lock();
+        let is_over = |last: Instant| last.elapsed() >= pause(state.starts);
+        let may = state.last_start.is_none_or(is_over);
+        drop(state);
+        may && matches!(self.start(), Start::Now)
     }
 
     /// Whether one may be started.
@@ -97,6 +117,18 @@ mod tests {
         let pauses: Vec<u64> = (0..12).map(|failures| pause(failures).as_millis() as u64).collect();
         assert_eq!(pauses, [0, 0, 100, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
         assert_eq!(pause(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn a_start_that_failed_is_forgiven_by_one_that_succeeds_and_by_no_request() {
+        let breaker = Breaker::default();
+        (0..3).for_each(|_| breaker.started(false));
+        breaker.served();
+        assert!(!breaker.start_another());
+        // Where no other worker lives one is tried all the same: the reason why it cannot start is the answer.
+        assert!(matches!(breaker.start(), Start::Now));
+        breaker.started(true);
+        assert!(breaker.start_another());
     }
 
     #[test]

@@ -50,7 +50,37 @@ pub(super) fn perform(
     order: impl FnOnce(u32) -> Result<Order>,
 ) -> std::result::Result<Answer, Over> {
     let (id, mailbox) = worker.begin()?;
-    let mut driver = Driver { worker, call, grace, id, mailbox, done: true, used: 0, told: None, pull: None };
+    drive(worker, call, grace, None, (id, mailbox), order)
+}
+
+/// The same for opening a model, for which nobody expects signs of life. `most`: how long it may take, after which the
+/// worker is killed.
+///
+/// # Errors
+/// As [`perform`].
+pub(super) fn open_model(
+    worker: &Worker,
+    call: &Call,
+    grace: Duration,
+    most: Option<Duration>,
+    options: &str,
+) -> std::result::Result<Answer, Over> {
+    let (id, mailbox) = worker.begin()?;
+    mailbox.may_be_silent();
+    let order = |call| Ok(Order::OpenModel { call, options: options.to_owned() });
+    drive(worker, call, grace, most, (id, mailbox), order)
+}
+
+fn drive(
+    worker: &Worker,
+    call: &Call,
+    grace: Duration,
+    most: Option<Duration>,
+    (id, mailbox): (u32, Arc<Mailbox>),
+    order: impl FnOnce(u32) -> Result<Order>,
+) -> std::result::Result<Answer, Over> {
+    let late = most.map(|most| (Instant::now(), most));
+    let mut driver = Driver { worker, call, grace, late, id, mailbox, done: true, used: 0, told: None, pull: None };
     worker.tell_level();
     let sent = order(id).and_then(|order| worker.try_send(&order).map_err(not_handed_over));
     if let Err(error) = sent {
@@ -87,6 +117,8 @@ struct Driver<'a> {
     worker: &'a Worker,
     call: &'a Call,
     grace: Duration,
+    /// When it began, and how long it may take, whatever the stop signs say.
+    late: Option<(Instant, Duration)>,
     id: u32,
     mailbox: Arc<Mailbox>,
     /// The worker sends nothing more of it.
@@ -143,6 +175,9 @@ impl Driver<'_> {
 
     /// Looks at the stop signs.
     fn obey(&mut self) {
+        if let Some((_, most)) = self.late.filter(|(began, most)| began.elapsed() >= *most) {
+            self.worker.kill(Verdict::Late(most));
+        }
         match (self.told, self.call.stop_reason()) {
             (None, Some(reason)) => self.tell(reason.status()),
             (Some((since, reason)), _) if since.elapsed() >= self.grace => {

@@ -16,6 +16,7 @@ pub(super) fn program(settings: &WorkerSettings) -> Result<PathBuf> {
     let named =
         named.or_else(|| variable().map(|path| (PathBuf::from(path), "the environment variable TENON_WORKER names")));
     if let Some((path, who)) = named {
+        let path = settings.folder.as_ref().map_or_else(|| path.clone(), |folder| folder.join(&path));
         return usable(&path).ok_or_else(|| missing(format!("{who} {}, which is no program", path.display())));
     }
     let places = places(&homes());
@@ -88,8 +89,22 @@ fn own_library() -> Option<PathBuf> {
     }
     // SAFETY: the linker's own text, which stays as long as the library.
     let name = unsafe { std::ffi::CStr::from_ptr(info.dli_fname) };
-    // For the program itself this may be what it was called by, which says nothing about where it is.
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes()))).filter(|path| path.is_absolute())
+    // For the program itself this may be what it was called by, and for a library what the linker was asked for from a
+    // folder that is another by now. The kernel knows where it is.
+    let named = PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes()));
+    if named.is_absolute() { Some(named) } else { mapped_at((here as *const std::ffi::c_void).addr()) }
+}
+
+/// The file that is mapped at an address, where the system lists such things.
+fn mapped_at(address: usize) -> Option<PathBuf> {
+    let holds = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        (number(start)?..number(end)?).contains(&address).then_some(())
+    };
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| holds(line).is_some())?;
+    line.find('/').map(|path| PathBuf::from(&line[path..]))
 }
 
 #[cfg(test)]
@@ -117,6 +132,29 @@ mod tests {
     fn this_code_knows_where_it_is() {
         let program = std::env::current_exe().unwrap();
         assert!(homes().contains(&program.parent().unwrap().to_owned()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_knows_where_this_code_is_too() {
+        let here: fn(&WorkerSettings) -> Result<PathBuf> = program;
+        let found = mapped_at((here as *const std::ffi::c_void).addr());
+        assert_eq!(found, std::env::current_exe().ok());
+        assert_eq!(mapped_at(1), None);
+    }
+
+    #[test]
+    fn a_relative_name_means_the_folder_of_when_the_settings_were_taken() {
+        let program = |folder: &Path, name: &Path| {
+            program(&WorkerSettings { folder: Some(folder.to_owned()), ..WorkerSettings::new().program(name) })
+        };
+        let exe = std::env::current_exe().unwrap().canonicalize().unwrap();
+        let name = Path::new(exe.file_name().unwrap());
+        assert_eq!(program(exe.parent().unwrap(), name).unwrap(), exe);
+        // An absolute one is what it is.
+        assert_eq!(program(Path::new("/nowhere"), &exe).unwrap(), exe);
+        let error = program(Path::new("/nowhere"), name).unwrap_err();
+        assert!(error.message().contains("settings name /nowhere/"), "{error}");
     }
 
     #[test]

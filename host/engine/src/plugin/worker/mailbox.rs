@@ -51,6 +51,8 @@ struct State {
     /// Whether the backend waits for audio.
     pulling: bool,
     over: bool,
+    /// Nobody asks it for signs of life.
+    silent: bool,
     death: Option<Arc<Death>>,
     /// Somebody waits for `came`.
     awaited: bool,
@@ -92,6 +94,7 @@ impl Mailbox {
             credit,
             pulling: false,
             over: false,
+            silent: false,
             death: None,
             awaited: false,
             owing: Instant::now(),
@@ -177,6 +180,11 @@ impl Mailbox {
         state.owing = Instant::now();
     }
 
+    /// The call may take its time without a sign of life.
+    pub fn may_be_silent(&self) {
+        self.lock().silent = true;
+    }
+
     /// The pull was answered.
     pub fn end_pull(&self) {
         let mut state = self.lock();
@@ -187,7 +195,7 @@ impl Mailbox {
     /// Since when the worker owes this call a sign of life; `None` while it waits for something of this side.
     pub fn owing_since(&self) -> Option<Instant> {
         let state = self.lock();
-        (state.credit > 0 && !state.pulling && !state.over).then_some(state.owing)
+        (state.credit > 0 && !state.pulling && !state.over && !state.silent).then_some(state.owing)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -69,8 +69,9 @@ pub(crate) struct Workers {
 impl Workers {
     /// None yet.
     pub(crate) fn new(settings: WorkerSettings, crew: Arc<Crew>, shutdown: CancelToken, log: Log) -> Arc<Self> {
+        let folder = std::env::current_dir().ok();
         Arc::new(Self {
-            settings,
+            settings: WorkerSettings { folder, ..settings },
             crew,
             shutdown,
             log,

@@ -2,7 +2,7 @@
 
 use super::Spec;
 use super::breaker::{self, Breaker};
-use super::call::{Answer, error_of, perform};
+use super::call::{Answer, error_of, open_model, perform};
 use super::child::{Over, Worker, no_options};
 use super::start::{kind_of, start};
 use crate::cancel::{CancelToken, StopSigns};
@@ -27,6 +27,8 @@ pub(crate) struct WorkerModel {
     started: Started,
     /// The options that the model was opened with: the document for the workers to come.
     options: OnceLock<String>,
+    /// How long the first worker took to open it.
+    opening: OnceLock<Duration>,
     places: Mutex<Vec<Place>>,
     changed: Condvar,
     breaker: Arc<Breaker>,
@@ -70,6 +72,7 @@ impl WorkerModel {
             spec: Arc::new(spec),
             started,
             options: OnceLock::new(),
+            opening: OnceLock::new(),
             places: Mutex::new(places),
             changed: Condvar::new(),
             breaker,
@@ -88,26 +91,30 @@ impl WorkerModel {
         let options = call.document().to_owned();
         self.started.has_estimate.then(|| {
             let order = |id| Ok(Order::Estimate { call: id, options: options.clone() });
-            self.first(&call, order).and_then(|(_, answer)| answer.result)
+            self.first(&call, |worker| perform(worker, &call, self.grace(), order))?.result
         })
     }
 
     /// Opens the model, in the first worker. `call` carries the load options.
     pub(crate) fn open(&self, call: Call) -> Result<()> {
         let options = self.options.get_or_init(|| call.document().to_owned());
-        let order = |id| Ok(Order::OpenModel { call: id, options: options.clone() });
-        self.first(&call, order)?.1.result
+        let began = Instant::now();
+        let opened = self.first(&call, |worker| open_model(worker, &call, self.grace(), None, options))?.result;
+        if opened.is_ok() {
+            _ = self.opening.set(began.elapsed());
+        }
+        opened
     }
 
     /// Makes a call in the first worker, before there are others.
-    fn first(&self, call: &Call, order: impl Fn(u32) -> Result<Order>) -> Result<(Arc<Worker>, Answer)> {
+    fn first(&self, call: &Call, perform: impl Fn(&Worker) -> std::result::Result<Answer, Over>) -> Result<Answer> {
         let mut worker = match &self.lock()[0] {
             Place::Taken(worker) => Arc::clone(worker),
             Place::Empty | Place::Starting(_) => return Err(no_worker()),
         };
         loop {
-            match perform(&worker, call, self.grace(), &order) {
-                Ok(answer) => return Ok((worker, answer)),
+            match perform(&worker) {
+                Ok(answer) => return Ok(answer),
                 // It has ended for want of calls, while nobody made any.
                 Err(Over::Ending) => {}
                 Err(Over::Dead(death)) if !death.is_failure() => {}
@@ -121,7 +128,7 @@ impl WorkerModel {
     /// Opens a session in the worker that has the least to do.
     pub(crate) fn session(self: &Arc<Self>, call: Call) -> Result<WorkerSession> {
         let (worker, id) = self.open_session(&call)?;
-        Ok(WorkerSession { model: Arc::clone(self), worker, id })
+        Ok(WorkerSession { model: Arc::clone(self), worker: Arc::downgrade(&worker), id })
     }
 
     fn open_session(self: &Arc<Self>, call: &Call) -> Result<(Arc<Worker>, u32)> {
@@ -178,11 +185,21 @@ impl WorkerModel {
                 }
                 Pick::Start(place, fill) => {
                     drop(places);
-                    self.fill(place, Arc::clone(&fill))?;
-                    self.filled(&fill, stop)?;
+                    let filled = self.fill(place, Arc::clone(&fill)).and_then(|()| self.filled(&fill, stop));
+                    if let Err(error) = filled {
+                        stop.check()?;
+                        return self.another(error);
+                    }
                 }
             }
         }
+    }
+
+    /// After a start that failed: another worker that lives is enough. The error where there is none.
+    fn another(&self, error: Error) -> Result<(Arc<Worker>, u32)> {
+        let worker = least(&self.lock()).map(|(_, worker)| worker).ok_or(error)?;
+        let id = worker.add_session();
+        Ok((worker, id))
     }
 
     /// Waits until a worker was started, but not longer than the stop signs allow.
@@ -209,17 +226,18 @@ impl WorkerModel {
                 *place = Place::Empty;
             }
         }
-        let taken = places.iter().filter_map(Place::worker);
-        let least = taken.map(|worker| (worker.load(), worker)).min_by_key(|(load, _)| *load);
-        // An idle one is as good as a new one.
-        if let Some((_, worker)) = least.as_ref().filter(|(load, _)| *load == (0, 0)) {
-            return Ok(Pick::Use(Arc::clone(worker)));
-        }
-        let worker = least.map(|(_, worker)| Arc::clone(worker));
+        let worker = match least(places) {
+            // An idle one is as good as a new one.
+            Some(((0, 0), worker)) => return Ok(Pick::Use(worker)),
+            least => least.map(|(_, worker)| worker),
+        };
         let Some(empty) = places.iter().position(|place| matches!(place, Place::Empty)) else {
             let fill = || places.iter().find_map(Place::fill).map(Arc::clone);
             return Ok(worker.map(Pick::Use).or_else(|| fill().map(Pick::Await)).unwrap_or(Pick::Wait(LOOK)));
         };
+        if let Some(worker) = worker.as_ref().filter(|_| !self.breaker.start_another()) {
+            return Ok(Pick::Use(Arc::clone(worker)));
+        }
         match (self.breaker.start(), worker) {
             (breaker::Start::Now, _) => {
                 let fill = Arc::<Fill>::default();
@@ -239,7 +257,12 @@ impl WorkerModel {
         let stop = StopSigns { tokens: vec![self.dropped.clone()], shutdown, deadline: None };
         let options = self.options.get().cloned().unwrap_or_else(no_options);
         let (spec, breaker, grace) = (Arc::clone(&self.spec), Arc::clone(&self.breaker), self.grace());
-        let body = move || filling.end(ready(&spec, &breaker, grace, options, &stop));
+        let most = most_to_reopen(self.opening.get().copied().unwrap_or_default());
+        let body = move || {
+            let outcome = ready(&spec, &breaker, grace, (&options, most), &stop);
+            breaker.started(outcome.is_ok());
+            filling.end(outcome);
+        };
         let crew = &self.spec.workers.crew;
         self.spec.workers.log.within(|| crew.spawn("tenon-restart", None, body)).map(drop)
     }
@@ -254,7 +277,7 @@ impl WorkerModel {
     /// How long a call may take to end after it was told to.
     fn grace(&self) -> Duration {
         let grace = self.spec.workers.settings.grace;
-        if self.spec.caps & CAP_CANCEL_COARSE == 0 { grace } else { grace * 4 }
+        if self.spec.caps & CAP_CANCEL_COARSE == 0 { grace } else { grace.saturating_mul(4) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Place>> {
@@ -325,18 +348,29 @@ impl Drop for Filling {
     }
 }
 
-/// Starts a worker and opens the model there.
+/// The worker with the least to do, and how much that is.
+fn least(places: &[Place]) -> Option<((usize, usize), Arc<Worker>)> {
+    let living = places.iter().filter_map(Place::worker).filter(|worker| worker.is_alive());
+    living.map(|worker| (worker.load(), worker)).min_by_key(|(load, _)| *load).map(|(load, it)| (load, Arc::clone(it)))
+}
+
+/// How long a worker that was started again may take to open the model, which has taken the first one so long.
+fn most_to_reopen(first: Duration) -> Duration {
+    limits::REOPEN.max(first.saturating_mul(limits::REOPEN_TIMES))
+}
+
+/// Starts a worker and opens the model there, in that time.
 fn ready(
     spec: &Spec,
     breaker: &Arc<Breaker>,
     grace: Duration,
-    options: String,
+    (options, most): (&str, Duration),
     stop: &StopSigns,
 ) -> Result<Arc<Worker>> {
     let began = Instant::now();
     let worker = start(spec, Some(breaker), stop)?.0;
     let call = Call::new(stop.clone());
-    let opened = match perform(&worker, &call, grace, |id| Ok(Order::OpenModel { call: id, options })) {
+    let opened = match open_model(&worker, &call, grace, Some(most), options) {
         Ok(answer) => answer.result,
         Err(over) => Err(error_of(&over, &worker)),
     };
@@ -367,25 +401,27 @@ fn close(worker: &Worker, session: u32) {
 /// A session whose worker has ended is opened anew by the next call. A new session is as good as one that was reset.
 pub(crate) struct WorkerSession {
     model: Arc<WorkerModel>,
-    worker: Arc<Worker>,
+    /// The model has it while it lives. A session that nobody uses keeps no descriptors of one that does not.
+    worker: Weak<Worker>,
     id: u32,
 }
 
 impl WorkerSession {
     /// Whether its worker takes calls.
     pub(crate) fn is_alive(&self) -> bool {
-        self.worker.is_alive()
+        self.living().is_some()
+    }
+
+    fn living(&self) -> Option<Arc<Worker>> {
+        self.worker.upgrade().filter(|worker| worker.is_alive())
     }
 
     /// Makes the session as good as new.
     pub(crate) fn reset(&mut self, call: Call) -> Result<()> {
-        if !self.is_alive() {
-            return self.reopen(&call);
-        }
+        let Some(worker) = self.living() else { return self.reopen(&call) };
         let session = self.id;
-        let alone = self.model.alone(&self.worker, call.stop_signs())?;
-        let performed =
-            perform(&self.worker, &call, self.model.grace(), |id| Ok(Order::ResetSession { call: id, session }));
+        let alone = self.model.alone(&worker, call.stop_signs())?;
+        let performed = perform(&worker, &call, self.model.grace(), |id| Ok(Order::ResetSession { call: id, session }));
         drop(alone);
         match performed {
             Ok(answer) => answer.result,
@@ -396,10 +432,14 @@ impl WorkerSession {
     /// Runs a task; what comes of it goes to the sink of `call`.
     pub(crate) fn run(&mut self, task: &str, items: &[Item<'_>], call: Call) -> Result<()> {
         loop {
+            let Some(worker) = self.living() else {
+                self.reopen(&call)?;
+                continue;
+            };
             let session = self.id;
             let order = |id| run_order(id, session, task, items, &call).map(|run| Order::Run(Box::new(run)));
-            let alone = self.model.alone(&self.worker, call.stop_signs())?;
-            let performed = perform(&self.worker, &call, self.model.grace(), order);
+            let alone = self.model.alone(&worker, call.stop_signs())?;
+            let performed = perform(&worker, &call, self.model.grace(), order);
             drop(alone);
             match performed {
                 Ok(answer) => {
@@ -416,18 +456,21 @@ impl WorkerSession {
     fn reopen(&mut self, call: &Call) -> Result<()> {
         let opens = Call::new(call.stop_signs().clone());
         let (worker, id) = self.model.open_session(&opens)?;
-        self.worker.remove_session();
-        (self.worker, self.id) = (worker, id);
+        if let Some(left) = self.worker.upgrade() {
+            left.remove_session();
+        }
+        (self.worker, self.id) = (Arc::downgrade(&worker), id);
         Ok(())
     }
 }
 
 impl Drop for WorkerSession {
     fn drop(&mut self) {
-        if self.is_alive() {
-            close(&self.worker, self.id);
+        let Some(worker) = self.worker.upgrade() else { return };
+        if worker.is_alive() {
+            close(&worker, self.id);
         }
-        self.worker.remove_session();
+        worker.remove_session();
     }
 }
 
@@ -455,5 +498,17 @@ fn crossing(item: &Item<'_>) -> Result<wire::Item> {
             })?;
             Ok(wire::Item::Audio { rate, samples })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_may_take_longer_the_longer_the_first_start_took() {
+        let most = |first| most_to_reopen(Duration::from_secs(first)).as_secs();
+        assert_eq!([0, 3, 4, 600].map(most), [60, 60, 80, 12_000]);
+        assert_eq!(most_to_reopen(Duration::MAX), Duration::MAX);
     }
 }

@@ -11,6 +11,7 @@ use super::process::Exit;
 use super::tail::Tail;
 use crate::log;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -28,6 +29,8 @@ const TERM: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(1);
 /// How often the end of a process is looked for where nothing tells of it.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the thread rests when the system does not let it wait: for want of memory, or of descriptors.
+const REST: Duration = Duration::from_millis(20);
 /// The level of a warning, as in the plugin contract.
 const WARN: i32 = 2;
 /// Questions in the time after which a worker that does not answer counts as hung.
@@ -191,9 +194,15 @@ impl Reader {
         fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
         fds.extend(stderr.map(|stderr| PollFd::new(stderr, PollFlags::IN)));
         fds.extend(self.worker.process.handle().map(|handle| PollFd::new(handle, PollFlags::IN)));
-        if poll(&mut fds, timeout.as_ref()).is_err() {
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
             // A signal came: the next round looks again.
-            return Ready::default();
+            Err(Errno::INTR) => return Ready::default(),
+            // Nothing can be said of what there is to read, but everything else is looked after.
+            Err(_) => {
+                std::thread::sleep(REST);
+                return Ready { exited: self.worker.process.exited().is_some(), ..Ready::default() };
+            }
         }
         let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         Ready {
@@ -405,7 +414,9 @@ impl Reader {
             // A process that cannot get rid of its last words does not end.
             fds.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
             // Whatever it says, the next round looks.
-            _ = poll(&mut fds, timeout.as_ref());
+            if poll(&mut fds, timeout.as_ref()).is_err_and(|error| error != Errno::INTR) {
+                std::thread::sleep(LOOK);
+            }
             self.read_stderr();
         }
     }

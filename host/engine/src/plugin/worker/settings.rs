@@ -24,6 +24,8 @@ const SILENCE: Duration = Duration::from_secs(15);
 #[cfg_attr(not(unix), allow(dead_code, reason = "there are no workers on this system"))]
 pub struct WorkerSettings {
     pub(super) program: Option<PathBuf>,
+    /// Where a relative name of it begins: the working folder when the engine was made, which may change later.
+    pub(super) folder: Option<PathBuf>,
     pub(super) grace: Duration,
     pub(super) start: Duration,
     pub(super) silence: Duration,
@@ -32,7 +34,7 @@ pub struct WorkerSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { program: None, grace: GRACE, start: START, silence: SILENCE, environment: Vec::new() }
+        Self { program: None, folder: None, grace: GRACE, start: START, silence: SILENCE, environment: Vec::new() }
     }
 }
 
@@ -42,7 +44,7 @@ impl WorkerSettings {
         Self::default()
     }
 
-    /// The program `tenon-worker`. Without it the environment variable `TENON_WORKER` says where it is, and without
+    /// The program `tenon-worker`; a relative path begins in the folder in which the engine is made. Without it the environment variable `TENON_WORKER` says where it is, and without
     /// that it is looked for beside the library or program that contains the engine.
     #[must_use]
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
