@@ -77,7 +77,7 @@ fn decode(source: Source, want: Wanted, samples: &mut Vec<f32>) -> Result<bool, 
     let mut before = 0;
     while samples.len() < ENOUGH && decoder.read(samples).map_err(|error| error.to_string())? {
         let block = samples.len() - before;
-        assert!(block > 0 && block <= 2 * want.rate as usize + 4096, "a block of {block} samples");
+        assert!(block <= 2 * want.rate as usize + 4096, "a block of {block} samples");
         before = samples.len();
     }
     let complete = samples.len() < ENOUGH;

@@ -36,7 +36,9 @@ pub fn orders(input: &[u8]) {
     let expected = frames(input, |frame| {
         let order = in_proportion(frame.len(), || Order::decode(frame, descriptors(count)))?;
         let again = order.encode().expect("what came in a frame fits one");
-        let decoded = Order::decode(&again, descriptors(count)).expect("what was encoded is decoded");
+        // Samples that came in a memory file are sent on inside the frame.
+        let decoded = Order::decode(&again, descriptors(count)).or_else(|_| Order::decode(&again, Vec::new()));
+        let decoded = decoded.expect("what was encoded is decoded");
         assert_eq!(decoded.encode().expect("it was encoded before"), again);
         samples_hold(&order);
         Ok(again)

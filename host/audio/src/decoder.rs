@@ -107,6 +107,7 @@ impl Decoder {
     }
 
     /// Appends the next block (about a second at most) to `out`. `false`: the end was reached and nothing was appended.
+    /// `true` with nothing appended: a long stretch of the source held no audio, and the caller may stop here or go on.
     ///
     /// # Errors
     /// `Io` when reading goes wrong, `Empty` at the end of a source that had no sample, `Malformed` when none could be
@@ -117,8 +118,8 @@ impl Decoder {
         while out.len() == before && !self.ended {
             if self.silence > 0 || self.at < self.waiting.len() {
                 self.convert(out);
-            } else {
-                self.step(out)?;
+            } else if !self.step(out)? {
+                return Ok(true);
             }
         }
         Ok(out.len() > before)
@@ -153,8 +154,8 @@ impl Decoder {
         self.at += n;
     }
 
-    /// Asks the format for its next block.
-    fn step(&mut self, out: &mut Vec<f32>) -> Result<()> {
+    /// Asks the format for its next block. `false`: it pauses.
+    fn step(&mut self, out: &mut Vec<f32>) -> Result<bool> {
         self.waiting.clear();
         self.at = 0;
         let (frames, waiting, notes) = (&mut self.frames, &mut self.waiting, &mut self.notes);
@@ -168,6 +169,7 @@ impl Decoder {
                 self.change_rate(block.rate, out)?;
                 self.fill(lost);
             }
+            Ok(Step::Pause) => return Ok(false),
             Ok(Step::End) => self.end(out)?,
             Err(e) if matches!(e.kind(), AudioErrorKind::Io | AudioErrorKind::Limit) || self.nothing() => {
                 self.ended = true;
@@ -179,7 +181,7 @@ impl Decoder {
                 self.end(out)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn nothing(&self) -> bool {

@@ -16,8 +16,33 @@ pub(crate) enum Step {
     Block(Block),
     /// So many frames are lost; silence is to stand in their place.
     Silence(Block, u64),
+    /// A long stretch of the source held no sample: the caller should have the chance to stop.
+    Pause,
     /// There is no more.
     End,
+}
+
+/// Bytes that are read at most without giving a sample or pausing.
+pub(crate) const STRETCH: u64 = 1 << 20;
+
+/// Tells when a source went on for so long without a sample that it is time to pause.
+pub(crate) struct Quiet {
+    until: u64,
+}
+
+impl Quiet {
+    pub(crate) fn new() -> Self {
+        Self { until: STRETCH }
+    }
+
+    /// The step after a block that ends at a position of the source; `empty` tells that it holds no sample.
+    pub(crate) fn step(&mut self, block: Block, pos: u64, empty: bool) -> Step {
+        let pause = empty && pos >= self.until;
+        if pause || !empty {
+            self.until = pos.saturating_add(STRETCH);
+        }
+        if pause { Step::Pause } else { Step::Block(block) }
+    }
 }
 
 /// What holds for the samples of a block.

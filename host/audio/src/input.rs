@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::io::MediaSource;
 
@@ -31,6 +31,8 @@ pub(crate) struct Input {
     pos: u64,
     buffer: Vec<u8>,
     at: usize,
+    /// Nothing comes behind what is in the buffer.
+    ended: bool,
     failed: Failure,
 }
 
@@ -50,6 +52,29 @@ impl Failure {
     }
 }
 
+/// The last bytes that a decoder read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail(Arc<Mutex<Vec<u8>>>);
+
+impl Tail {
+    /// More than two of the largest MPEG frames.
+    const SIZE: usize = 8 << 10;
+
+    /// What was read behind `packet`; `None` when it was not among the last bytes.
+    pub(crate) fn behind(&self, packet: &[u8]) -> Option<Vec<u8>> {
+        let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = tail.windows(packet.len().max(1)).rposition(|bytes| bytes == packet)?;
+        Some(tail[at + packet.len()..].to_vec())
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(&bytes[bytes.len().saturating_sub(Self::SIZE)..]);
+        let old = tail.len().saturating_sub(Self::SIZE);
+        tail.drain(..old);
+    }
+}
+
 impl Input {
     pub(crate) fn open(source: Source) -> Result<Self> {
         match source {
@@ -60,7 +85,7 @@ impl Input {
     }
 
     fn new(len: Option<u64>, raw: Raw) -> Self {
-        Self { raw, len, base: 0, pos: 0, buffer: Vec::new(), at: 0, failed: Failure::default() }
+        Self { raw, len, base: 0, pos: 0, buffer: Vec::new(), at: 0, ended: false, failed: Failure::default() }
     }
 
     /// Where the errors of this input's reads are kept.
@@ -89,14 +114,18 @@ impl Input {
 
     /// Up to `n` bytes that come next (fewer only at the end), without taking them.
     pub(crate) fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
-        if self.buffer.len() - self.at < n {
+        if self.buffer.len() - self.at < n && !self.ended {
             self.buffer.drain(..self.at);
             self.at = 0;
             let mut have = self.buffer.len();
-            self.buffer.resize(n.max(BUFFER), 0);
+            // Room for more than is asked for: a search that goes on by a few bytes must not move the rest each time.
+            self.buffer.resize(n + BUFFER, 0);
             while have < n {
                 match self.raw.read(&mut self.buffer[have..]) {
-                    Ok(0) => break,
+                    Ok(0) => {
+                        self.ended = true;
+                        break;
+                    }
                     Ok(got) => have += got,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(e) => {
@@ -175,7 +204,7 @@ impl Input {
             Raw::Pipe(_) => return Err(io::Error::other("a pipe cannot be read out of order")),
         };
         self.buffer.clear();
-        self.at = 0;
+        (self.at, self.ended) = (0, false);
         self.pos = absolute;
         Ok(())
     }
@@ -260,23 +289,41 @@ impl Seek for Input {
 pub(crate) struct Forward {
     input: Input,
     only: bool,
+    /// The length that the source should have, where that is more than it has.
+    claimed: Option<u64>,
+    tail: Tail,
 }
 
 impl Forward {
-    pub(crate) fn new(input: Input, only: bool) -> Self {
-        Self { input, only }
+    pub(crate) fn new(input: Input, only: bool, claimed: Option<u64>) -> Self {
+        Self { input, only, claimed, tail: Tail::default() }
+    }
+
+    /// Where the last bytes that were read are kept.
+    pub(crate) fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 }
 
 impl Read for Forward {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.input.read(out)
+        let n = self.input.read(out)?;
+        if self.only {
+            self.tail.keep(&out[..n]);
+        }
+        Ok(n)
     }
 }
 
 impl Seek for Forward {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.input.seek(to)
+        match (to, self.claimed) {
+            (SeekFrom::End(by), Some(len)) => {
+                let pos = len.checked_add_signed(by).ok_or_else(|| io::Error::other("a position before the start"))?;
+                self.input.seek(SeekFrom::Start(pos))
+            }
+            _ => self.input.seek(to),
+        }
     }
 }
 
@@ -286,6 +333,6 @@ impl MediaSource for Forward {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        self.input.len().filter(|_| !self.only)
+        self.claimed.or(self.input.len()).filter(|_| !self.only)
     }
 }

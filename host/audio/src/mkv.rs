@@ -11,7 +11,7 @@ use crate::codec::{Codec, params};
 use crate::damage::{DamageKind, Notes};
 use crate::decoder::Info;
 use crate::error::{AudioError, Result};
-use crate::frames::{Block, Frames, Mix, Step, check_format};
+use crate::frames::{Block, Frames, Mix, Quiet, STRETCH, Step, check_format};
 use crate::input::Input;
 use crate::opus;
 use crate::pcm::{Format, Layout};
@@ -29,8 +29,14 @@ const MAX_BLOCK: u64 = 16 << 20;
 const MAX_VALUE: u64 = 1 << 20;
 const MAX_TRACKS: usize = 256;
 const NANOS: i128 = 1_000_000_000;
-/// Jumps of the clock up to this are how recorders round.
+/// How far the clock may be ahead of the audio that was given out: recorders round and are late at times.
 const JITTER: i64 = 100_000_000;
+/// A clock that falls so far behind the audio was set back, and counts from there.
+const SET_BACK: i64 = 1_000_000_000;
+/// Elements that are read at most before the first cluster.
+const MAX_HEAD: usize = 1_000_000;
+/// How much is searched for a cluster at once.
+const WINDOW: usize = 64 << 10;
 
 struct Element {
     id: u32,
@@ -87,10 +93,13 @@ struct MkvFrames {
     queue: VecDeque<Packet>,
     /// A block whose group may still say how much of it to cut.
     grouped: Option<Vec<Packet>>,
-    /// Where the next packet should begin, in nanoseconds.
+    /// Where the audio that was given out ends on the packets' clock, in nanoseconds.
     expected: Option<i64>,
     skip: u64,
     segment_end: Option<u64>,
+    /// After damage: the next cluster is looked for.
+    lost: bool,
+    quiet: Quiet,
     ended: bool,
 }
 
@@ -156,7 +165,7 @@ struct Head {
 fn read_head(input: &mut Input) -> Result<Head> {
     let mut head = Head { scale: 1_000_000, duration: 0.0, tracks: Vec::new(), segment_end: None };
     let cut = |what: &str| AudioError::malformed(format!("the webm or mkv file {what} before its audio begins"));
-    loop {
+    for _ in 0..MAX_HEAD {
         let Element { id, size } = match element(input)? {
             Ok(element) => element,
             Err(true) => return Err(cut("ends")),
@@ -183,6 +192,7 @@ fn read_head(input: &mut Input) -> Result<Head> {
             }
         }
     }
+    Err(AudioError::limit("the webm or mkv file has too many elements before its audio begins"))
 }
 
 fn is_value(id: u32) -> bool {
@@ -233,6 +243,8 @@ pub(crate) fn open(mut input: Input, _notes: &mut Notes) -> Result<Box<dyn Frame
                     expected: None,
                     skip,
                     segment_end: head.segment_end,
+                    lost: false,
+                    quiet: Quiet::new(),
                     ended: false,
                 }));
             }
@@ -287,21 +299,20 @@ fn make_codec(track: &Track) -> Result<Made> {
 }
 
 impl MkvFrames {
-    /// Reads on until packets are queued or the end is reached.
+    /// Reads on until packets are queued, a long stretch held none or the end is reached.
     fn fill(&mut self, notes: &mut Notes) -> Result<()> {
-        while self.queue.is_empty() && !self.ended {
-            let Element { id, size } = match element(&mut self.input)? {
-                Ok(element) => element,
-                Err(true) => {
-                    self.end(notes);
-                    break;
-                }
-                Err(false) => {
-                    self.resync(notes)?;
-                    continue;
-                }
-            };
-            self.handle(id, size, notes)?;
+        let from = self.input.pos();
+        while self.queue.is_empty() && !self.ended && self.input.pos().saturating_sub(from) < STRETCH {
+            if self.lost {
+                self.resync(notes)?;
+                continue;
+            }
+            match element(&mut self.input)? {
+                Ok(Element { id, size }) => self.handle(id, size, notes)?,
+                Err(true) if self.input.peek(1).map_err(io)?.is_empty() => self.end(notes),
+                Err(true) => self.cut(notes),
+                Err(false) => self.lose(notes)?,
+            }
         }
         Ok(())
     }
@@ -321,12 +332,16 @@ impl MkvFrames {
                 }
             }
             id if ENTERED.contains(&id) => {}
-            _ if size == UNKNOWN => self.resync(notes)?,
-            _ => {
-                if self.input.skip(size).map_err(io)? < size {
-                    self.end(notes);
-                }
-            }
+            _ if size == UNKNOWN => self.lose(notes)?,
+            _ => self.pass(size, notes)?,
+        }
+        Ok(())
+    }
+
+    /// Passes over the rest of an element.
+    fn pass(&mut self, size: u64, notes: &mut Notes) -> Result<()> {
+        if self.input.skip(size).map_err(io)? < size {
+            self.cut(notes);
         }
         Ok(())
     }
@@ -343,24 +358,36 @@ impl MkvFrames {
         self.ended = true;
     }
 
-    /// After damage: on to the next cluster.
-    fn resync(&mut self, notes: &mut Notes) -> Result<()> {
+    /// The end, inside of an element.
+    fn cut(&mut self, notes: &mut Notes) {
+        if !self.ended && self.segment_end.is_none_or(|end| self.input.pos() >= end) {
+            notes.add(DamageKind::Truncated, None, "the file ends inside of a block");
+        }
+        self.end(notes);
+    }
+
+    /// What stands here makes no sense: on to the next cluster.
+    fn lose(&mut self, notes: &mut Notes) -> Result<()> {
         notes.add(DamageKind::Garbage, None, "bytes that make no sense were passed over");
         self.flush();
-        loop {
-            let window = self.input.peek(64 << 10).map_err(io)?;
-            // Not at the very start: that is what made no sense.
-            let found = window.windows(4).skip(1).position(|w| w == CLUSTER.to_be_bytes());
-            let n = found.map_or(window.len().saturating_sub(3).max(1).min(window.len()), |at| at + 1);
-            self.input.consume(n);
-            if n == 0 {
-                self.end(notes);
-                return Ok(());
-            }
-            if found.is_some() {
-                return Ok(());
-            }
+        let n = self.input.peek(1).map_err(io)?.len();
+        self.input.consume(n);
+        self.lost = true;
+        Ok(())
+    }
+
+    /// Looks for the next cluster in what comes next.
+    fn resync(&mut self, notes: &mut Notes) -> Result<()> {
+        let window = self.input.peek(WINDOW).map_err(io)?;
+        let found = window.windows(4).position(|w| w == CLUSTER.to_be_bytes());
+        let last = window.len() < WINDOW;
+        let n = found.unwrap_or(if last { window.len() } else { window.len() - 3 });
+        self.input.consume(n);
+        self.lost = found.is_none();
+        if self.lost && last {
+            self.end(notes);
         }
+        Ok(())
     }
 
     fn block(&mut self, grouped: bool, size: u64, notes: &mut Notes) -> Result<()> {
@@ -369,15 +396,11 @@ impl MkvFrames {
         let width = head.first().map_or(9, |b| b.leading_zeros() as usize + 1);
         let number = if width <= 8 { head.get(..width).map(number) } else { None };
         if number != Some(self.track.number) || size > MAX_BLOCK {
-            if self.input.skip(size).map_err(io)? < size {
-                self.end(notes);
-            }
-            return Ok(());
+            return self.pass(size, notes);
         }
         let body = self.input.take(size as usize).map_err(io)?;
         if (body.len() as u64) < size {
-            self.end(notes);
-            self.ended = true;
+            self.cut(notes);
             return Ok(());
         }
         // The number that was peeked at may have been that of bytes behind a block that is shorter than it.
@@ -405,10 +428,13 @@ impl MkvFrames {
         Some(parts.into_iter().enumerate().map(packet).collect())
     }
 
-    /// Frames missing before a packet, by its time.
+    /// Frames missing before a packet, by its time. Small losses add up until they are more than the clock's jitter.
     fn gap(&mut self, packet: &Packet) -> u64 {
         let (Some(time), Some(expected)) = (packet.time, self.expected) else { return 0 };
         let late = time.saturating_sub(expected);
+        if late < -SET_BACK {
+            self.expected = Some(time);
+        }
         if late <= JITTER {
             return 0;
         }
@@ -475,7 +501,9 @@ impl Frames for MkvFrames {
     fn next(&mut self, mix: Mix, out: &mut Vec<f32>, notes: &mut Notes) -> Result<Step> {
         let block = Block { rate: self.info.rate };
         self.fill(notes)?;
-        let Some(packet) = self.queue.pop_front() else { return Ok(Step::End) };
+        let Some(packet) = self.queue.pop_front() else {
+            return Ok(if self.ended { Step::End } else { Step::Pause });
+        };
         let gap = self.gap(&packet);
         if gap > 0 {
             notes.add(DamageKind::Gap, Some((gap, block.rate)), "packets are missing");
@@ -484,7 +512,7 @@ impl Frames for MkvFrames {
             return Ok(Step::Silence(block, gap));
         }
         let before = out.len();
-        let mut frames = match self.codec.decode(&packet.data, 0) {
+        let frames = match self.codec.decode(&packet.data, 0) {
             Ok(decoded) => {
                 check_format(decoded.rate, decoded.channels.max(1))?;
                 mix.check(decoded.channels.max(1))?;
@@ -500,14 +528,14 @@ impl Frames for MkvFrames {
                 lost.unwrap_or(0)
             }
         };
-        let nanos = (i128::from(frames) * NANOS / i128::from(self.info.rate)) as i64;
-        self.expected = packet.time.or(self.expected).map(|t| t.saturating_add(nanos));
         let cut = (i128::from(packet.discard.max(0)) * i128::from(self.info.rate) + NANOS / 2) / NANOS;
-        frames = frames.min(cut as u64);
-        out.truncate((out.len() - frames as usize).max(before));
+        let cut = frames.min(cut as u64);
+        let nanos = (i128::from(frames - cut) * NANOS / i128::from(self.info.rate)) as i64;
+        self.expected = self.expected.or(packet.time).map(|t| t.saturating_add(nanos));
+        out.truncate((out.len() - cut as usize).max(before));
         let dropped = (self.skip.min((out.len() - before) as u64)) as usize;
         out.drain(before..before + dropped);
         self.skip -= dropped as u64;
-        Ok(Step::Block(Block { rate: self.info.rate }))
+        Ok(self.quiet.step(Block { rate: self.info.rate }, self.input.pos(), out.len() == before))
     }
 }

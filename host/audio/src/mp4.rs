@@ -30,6 +30,8 @@ pub(crate) struct Edits {
     tracks: Vec<Track>,
     /// Delay and length in frames.
     smpb: Option<(u64, u64)>,
+    /// How long the file should be, where a box behind the index goes on beyond the file's end.
+    pub(crate) claimed: Option<u64>,
 }
 
 impl Edits {
@@ -54,6 +56,7 @@ impl Edits {
 /// Walks the boxes of a file that can be read out of order. Boxes that make no sense end the walk.
 pub(crate) fn edits(input: &mut Input) -> io::Result<Edits> {
     let mut edits = Edits::default();
+    let mut index_end = None;
     for _ in 0..MAX_BOXES {
         let Some([s0, s1, s2, s3, kind @ ..]) = input.array::<8>()? else { break };
         let size = match u32::from_be_bytes([s0, s1, s2, s3]) {
@@ -67,8 +70,9 @@ pub(crate) fn edits(input: &mut Input) -> io::Result<Edits> {
             size => u64::from(size) - 8,
         };
         match &kind {
+            b"moov" => index_end = input.pos().checked_add(size),
             // Boxes of boxes: go on inside.
-            b"moov" | b"mdia" | b"edts" | b"udta" | b"ilst" => {}
+            b"mdia" | b"edts" | b"udta" | b"ilst" => {}
             b"trak" => edits.tracks.push(Track::default()),
             b"meta" => {
                 input.skip(4)?;
@@ -78,7 +82,11 @@ pub(crate) fn edits(input: &mut Input) -> io::Result<Edits> {
                 read(&mut edits, &kind, &body);
             }
             _ => {
+                let start = input.pos();
                 if input.skip(size)? < size {
+                    if size < u64::MAX && index_end.is_some_and(|end| start > end) {
+                        edits.claimed = start.checked_add(size).filter(|&end| i64::try_from(end).is_ok());
+                    }
                     break;
                 }
             }

@@ -29,6 +29,17 @@ pub(crate) fn find(head: &[u8]) -> Option<(usize, Kind)> {
     })
 }
 
+/// How long the frame is that begins here.
+pub(crate) fn length(frame: &[u8]) -> Option<usize> {
+    header(frame).map(|(_, len, _)| len)
+}
+
+/// Whether two frames, of which one may be cut after its first byte, are of the same version and layer.
+pub(crate) fn alike(a: &[u8], b: &[u8]) -> bool {
+    let bits = |frame: &[u8]| frame.get(1).map(|byte| byte & 0xfe);
+    a.first() == b.first() && bits(a) == bits(b)
+}
+
 /// Kind, length in bytes, and the bits that all frames of a stream share.
 fn header(b: &[u8]) -> Option<(Kind, usize, u32)> {
     let &[b0, b1, b2, b3, b4, b5, ..] = b else { return None };

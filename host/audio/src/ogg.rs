@@ -9,7 +9,7 @@ use crate::codec::{Codec, params};
 use crate::damage::{DamageKind, Notes, span};
 use crate::decoder::Info;
 use crate::error::{AudioError, Result};
-use crate::frames::{Block, Frames, Mix, Step, check_format};
+use crate::frames::{Block, Frames, Mix, Quiet, STRETCH, Step, check_format};
 use crate::input::Input;
 use crate::opus;
 
@@ -17,7 +17,12 @@ use crate::opus;
 const MAX_PACKET: usize = 16 << 20;
 /// Header pages read at most before the first audio.
 const MAX_HEADER_PAGES: usize = 10_000;
+/// Stretches without a page before the audio after which it is given up.
+const MAX_HEADER_PAUSES: usize = 16;
 const BUFFER: usize = 64 << 10;
+/// Bytes that may be hashed for what turns out to be no page, beside four times the bytes read: crafted bytes look like
+/// the beginning of a page every few bytes, and each would cost a checksum over 64 KiB.
+const VAIN: u64 = 4 << 20;
 /// The largest page: 27 bytes of header, 255 lengths, 255 times 255 bytes.
 const MAX_PAGE: usize = 27 + 255 + 255 * 255;
 
@@ -34,11 +39,23 @@ struct Page {
     body: Vec<u8>,
 }
 
-/// Reads the next page whose checksum is right. Bytes in between are passed over and noted.
-fn next_page(input: &mut Input, notes: &mut Notes) -> Result<Option<Page>> {
+/// What the search for a page found.
+enum Next {
+    Page(Page),
+    /// No page in a long stretch; the search goes on with the next call.
+    Pause,
+    End,
+}
+
+/// Reads the next page whose checksum is right. Bytes in between are passed over and noted. `vain` counts the bytes that
+/// were hashed for what is no page.
+fn next_page(input: &mut Input, vain: &mut u64, notes: &mut Notes) -> Result<Next> {
     let io = |e| AudioError::io("reading the audio", e);
     let mut passed = 0u64;
-    let page = loop {
+    let next = loop {
+        if passed >= STRETCH {
+            break Next::Pause;
+        }
         let window = input.peek(BUFFER).map_err(io)?;
         let at = window.windows(4).position(|w| w == b"OggS");
         let Some(at) = at else {
@@ -46,21 +63,22 @@ fn next_page(input: &mut Input, notes: &mut Notes) -> Result<Option<Page>> {
             passed += n as u64;
             input.consume(n);
             if n == 0 || input.peek(1).map_err(io)?.is_empty() {
-                break None;
+                break Next::End;
             }
             continue;
         };
         passed += at as u64;
         input.consume(at);
+        let most = input.pos().saturating_mul(4).saturating_add(VAIN);
         let bytes = input.peek(MAX_PAGE).map_err(io)?;
-        match parse_page(bytes) {
+        match parse_page(bytes, vain, most) {
             Parsed::Page(page, len) => {
                 input.consume(len);
-                break Some(page);
+                break Next::Page(page);
             }
             Parsed::Cut => {
                 notes.add(DamageKind::Truncated, None, "the file ends inside of a page");
-                return Ok(None);
+                return Ok(Next::End);
             }
             Parsed::Broken => {
                 passed += 4;
@@ -71,7 +89,7 @@ fn next_page(input: &mut Input, notes: &mut Notes) -> Result<Option<Page>> {
     if passed > 0 {
         notes.add(DamageKind::Garbage, None, "bytes that are no whole page were passed over");
     }
-    Ok(page)
+    Ok(next)
 }
 
 enum Parsed {
@@ -80,7 +98,8 @@ enum Parsed {
     Broken,
 }
 
-fn parse_page(bytes: &[u8]) -> Parsed {
+/// `vain` counts the bytes hashed for what is no page; from `most` on nothing is hashed any more.
+fn parse_page(bytes: &[u8], vain: &mut u64, most: u64) -> Parsed {
     let Some((head, rest)) = bytes.split_first_chunk::<27>() else { return Parsed::Cut };
     let &[
         _,
@@ -111,17 +130,21 @@ fn parse_page(bytes: &[u8]) -> Parsed {
         c3,
         count,
     ] = head;
-    if version != 0 {
+    if version != 0 || flags > CONTINUED | FIRST | LAST {
         return Parsed::Broken;
     }
     let Some((lengths, rest)) = rest.split_at_checked(usize::from(count)) else { return Parsed::Cut };
     let size = lengths.iter().map(|&n| usize::from(n)).sum();
     let Some(body) = rest.get(..size) else { return Parsed::Cut };
+    if *vain >= most {
+        return Parsed::Broken;
+    }
     let mut crc = crc32(0, &head[..22]);
     crc = crc32(crc, &[0; 4]);
     crc = crc32(crc, &head[26..]);
     crc = crc32(crc32(crc, lengths), body);
     if crc != u32::from_le_bytes([c0, c1, c2, c3]) {
+        *vain += (27 + lengths.len() + size) as u64;
         return Parsed::Broken;
     }
     let page = Page {
@@ -378,8 +401,10 @@ impl Stream {
             false => page.granule.saturating_sub(end),
         };
         let lost = u64::try_from(lost).unwrap_or(0);
-        // Up to 20 ms is how muxers round.
+        // Up to 20 ms is how muxers round. What was given out keeps its place then, so that small losses add up until
+        // they are seen.
         if lost == 0 || (!hole && lost <= u64::from(self.rate / 50)) {
+            self.pos = Some(page.granule.min(end));
             return 0;
         }
         notes.add(DamageKind::Gap, Some((lost, self.rate)), "packets are missing");
@@ -403,6 +428,9 @@ struct OggFrames {
     stream: Stream,
     /// A page's audio that waits behind the silence for what is missing before it.
     ready: Vec<f32>,
+    /// Bytes hashed for what was no page.
+    vain: u64,
+    quiet: Quiet,
     /// What the headers already decoded of the first audio page.
     first: Option<Page>,
 }
@@ -410,12 +438,13 @@ struct OggFrames {
 /// Opens an Ogg file; the head has been recognised.
 pub(crate) fn open(mut input: Input, notes: &mut Notes) -> Result<Box<dyn Frames>> {
     let end = last_granule(&mut input).map_err(|e| AudioError::io("reading the audio", e))?;
-    let (stream, first) = read_headers(&mut input, None, notes)?;
+    let mut vain = 0;
+    let (stream, first) = read_headers(&mut input, None, &mut vain, notes)?;
     let duration = end
         .filter(|(serial, granule)| *serial == stream.serial && *granule > 0)
         .map(|(_, granule)| span(granule.unsigned_abs().saturating_sub(stream.skip), stream.rate));
     let info = Info { container: "ogg", codec: stream.name, rate: stream.rate, channels: stream.channels, duration };
-    Ok(Box::new(OggFrames { input, info, stream, ready: Vec::new(), first }))
+    Ok(Box::new(OggFrames { input, info, stream, ready: Vec::new(), vain, quiet: Quiet::new(), first }))
 }
 
 /// The last page's stream and clock, where the end can be looked at.
@@ -424,8 +453,9 @@ fn last_granule(input: &mut Input) -> std::io::Result<Option<(u32, i64)>> {
     input.seek_start(len.saturating_sub(MAX_PAGE as u64))?;
     let tail = input.take(MAX_PAGE)?;
     input.seek_start(0)?;
+    let mut vain = 0;
     let starts = tail.windows(4).enumerate().rev().filter(|(_, w)| w == b"OggS");
-    Ok(starts.map(|(at, _)| parse_page(&tail[at..])).find_map(|parsed| match parsed {
+    Ok(starts.map(|(at, _)| parse_page(&tail[at..], &mut vain, VAIN)).find_map(|parsed| match parsed {
         Parsed::Page(page, _) if page.granule >= 0 => Some((page.serial, page.granule)),
         _ => None,
     }))
@@ -433,15 +463,27 @@ fn last_granule(input: &mut Input) -> std::io::Result<Option<(u32, i64)>> {
 
 /// Reads the headers of the next audio stream. `first` is its first page where that was read already. Gives the page on
 /// which the headers ended too, since audio may follow on it.
-fn read_headers(input: &mut Input, first: Option<Page>, notes: &mut Notes) -> Result<(Stream, Option<Page>)> {
+fn read_headers(
+    input: &mut Input,
+    first: Option<Page>,
+    vain: &mut u64,
+    notes: &mut Notes,
+) -> Result<(Stream, Option<Page>)> {
     let (mut headers, mut assembly, mut other) = (None::<Headers>, Assembly::default(), None);
-    let mut page = first;
+    let (mut page, mut pauses) = (first, 0);
     for _ in 0..MAX_HEADER_PAGES {
-        let Some(now) = (match page.take() {
-            Some(page) => Some(page),
-            None => next_page(input, notes)?,
-        }) else {
-            break;
+        let next = match page.take() {
+            Some(page) => Next::Page(page),
+            None => next_page(input, vain, notes)?,
+        };
+        let now = match next {
+            Next::Page(page) => page,
+            Next::Pause if pauses < MAX_HEADER_PAUSES => {
+                pauses += 1;
+                continue;
+            }
+            Next::Pause => return Err(AudioError::malformed("the ogg file has no pages where its audio should begin")),
+            Next::End => break,
         };
         if now.flags & FIRST != 0 && headers.is_none() {
             let mut start = Assembly::default();
@@ -483,11 +525,15 @@ fn finish_headers(headers: &Headers, mut assembly: Assembly, page: Page, due: us
 }
 
 impl OggFrames {
-    fn next_page(&mut self, notes: &mut Notes) -> Result<Option<Page>> {
+    fn next_page(&mut self, notes: &mut Notes) -> Result<Next> {
         match self.first.take() {
-            Some(page) => Ok(Some(page)),
-            None => next_page(&mut self.input, notes),
+            Some(page) => Ok(Next::Page(page)),
+            None => next_page(&mut self.input, &mut self.vain, notes),
         }
+    }
+
+    fn step(&mut self, block: Block, out: &[f32]) -> Step {
+        self.quiet.step(block, self.input.pos(), out.is_empty())
     }
 }
 
@@ -502,26 +548,30 @@ impl Frames for OggFrames {
             out.append(&mut self.ready);
             return Ok(Step::Block(block));
         }
-        let Some(page) = self.next_page(notes)? else {
-            if !self.stream.ended {
-                notes.add(DamageKind::Truncated, None, "the stream stops without its last page");
+        let page = match self.next_page(notes)? {
+            Next::Page(page) => page,
+            Next::Pause => return Ok(Step::Pause),
+            Next::End => {
+                if !self.stream.ended {
+                    notes.add(DamageKind::Truncated, None, "the stream stops without its last page");
+                }
+                return Ok(Step::End);
             }
-            return Ok(Step::End);
         };
         if page.flags & FIRST != 0 && (self.stream.ended || self.stream.pos.is_some()) {
             if !self.stream.ended {
                 notes.add(DamageKind::Truncated, None, "the stream stops without its last page");
             }
-            let (stream, first) = read_headers(&mut self.input, Some(page), notes)?;
+            let (stream, first) = read_headers(&mut self.input, Some(page), &mut self.vain, notes)?;
             mix.check(stream.channels)?;
             (self.stream, self.first) = (stream, first);
-            return Ok(Step::Block(Block { rate: self.stream.rate }));
+            return Ok(self.step(Block { rate: self.stream.rate }, out));
         }
         if page.serial != self.stream.serial || self.stream.ended {
-            return Ok(Step::Block(block));
+            return Ok(self.step(block, out));
         }
         match self.stream.page(&page, mix, out, notes)? {
-            0 => Ok(Step::Block(block)),
+            0 => Ok(self.step(block, out)),
             lost => {
                 self.ready.append(out);
                 Ok(Step::Silence(block, lost))

@@ -17,13 +17,16 @@ use crate::damage::{DamageKind, Notes, span};
 use crate::decoder::Info;
 use crate::error::{AudioError, Result};
 use crate::frames::{Block, Frames, Mix, Step, check_format};
-use crate::input::{Failure, Forward, Input};
-use crate::mp4;
+use crate::input::{Failure, Forward, Input, Tail};
+use crate::{mp4, mpeg};
 
 /// Errors of the container in a row after which the rest is given up.
 const PATIENCE: u32 = 64;
 /// Frames behind the announced end that an encoder may have padded with (mp3 writes at most 4095, in whole packets).
 const PADDING: usize = 4096 + 1152;
+
+/// Packets in a row without a sample of ours after which the caller should have the chance to stop.
+const IDLE: u32 = 100_000;
 
 type Reader = Box<dyn FormatReader>;
 
@@ -46,8 +49,9 @@ struct PacketFrames {
     /// Frames per unit of the packets' clock, as a fraction.
     clock: (u64, u64),
     window: Window,
-    /// Whether packets carry the true time, so that a jump shows a loss.
-    timed: bool,
+    /// How many frames the packets' clock may be ahead of the audio before that shows a loss; `None` where packets do
+    /// not carry the true time.
+    ahead: Option<u64>,
     /// How many frames should come, where the container says.
     expected: Option<u64>,
     pos: u64,
@@ -56,19 +60,33 @@ struct PacketFrames {
     later: Option<Packet>,
     failures: u32,
     failed: Failure,
+    /// Packets in a row without a sample.
+    idle: u32,
+    /// What was read last, and the last packet, where a cut shows in no other way.
+    tail: Tail,
+    last: Vec<u8>,
+    cut: bool,
+}
+
+/// What comes next.
+enum Next {
+    Packet(Packet),
+    /// Many packets of other tracks went by.
+    Pause,
+    End,
 }
 
 /// Opens a native flac file.
 pub(crate) fn open_flac(input: Input) -> Result<Box<dyn Frames>> {
-    let mut frames = open(input, "flac", |s| Ok(Box::new(FlacReader::try_new(s, FormatOptions::default())?)))?;
-    frames.timed = true;
+    let mut frames = open(input, "flac", None, |s| Ok(Box::new(FlacReader::try_new(s, FormatOptions::default())?)))?;
+    frames.ahead = Some(0);
     Ok(Box::new(frames))
 }
 
 /// Opens MPEG audio without a container.
 pub(crate) fn open_mpeg(input: Input) -> Result<Box<dyn Frames>> {
     // Read forwards only: symphonia would otherwise guess the length from the size and cut the audio there.
-    let mut frames = open(input, "mp3", |s| Ok(Box::new(MpaReader::try_new(s, FormatOptions::default())?)))?;
+    let mut frames = open(input, "mp3", None, |s| Ok(Box::new(MpaReader::try_new(s, FormatOptions::default())?)))?;
     let track = frames.reader.tracks().first();
     let delay = u64::from(track.and_then(|t| t.delay).unwrap_or(0));
     let end = track.and_then(|t| t.num_frames).map(|n| n + delay);
@@ -78,7 +96,7 @@ pub(crate) fn open_mpeg(input: Input) -> Result<Box<dyn Frames>> {
 
 /// Opens AAC with ADTS headers.
 pub(crate) fn open_adts(input: Input) -> Result<Box<dyn Frames>> {
-    let mut frames = open(input, "adts", |s| Ok(Box::new(AdtsReader::try_new(s, FormatOptions::default())?)))?;
+    let mut frames = open(input, "adts", None, |s| Ok(Box::new(AdtsReader::try_new(s, FormatOptions::default())?)))?;
     // The reader guesses a length from the first frames.
     (frames.expected, frames.info.duration) = (None, None);
     Ok(Box::new(frames))
@@ -89,7 +107,12 @@ pub(crate) fn open_mp4(input: Input) -> Result<Box<dyn Frames>> {
     let mut input = input.spooled("mp4")?;
     let edits = mp4::edits(&mut input).map_err(|e| AudioError::io("reading the audio", e))?;
     input.seek_start(0).map_err(|e| AudioError::io("reading the audio", e))?;
-    let mut frames = open(input, "mp4", |s| Ok(Box::new(IsoMp4Reader::try_new(s, FormatOptions::default())?)))?;
+    let claimed = edits.claimed;
+    let mut frames =
+        open(input, "mp4", claimed, |s| Ok(Box::new(IsoMp4Reader::try_new(s, FormatOptions::default())?)))?;
+    // A clock coarser than the samples may have rounded each packet up: what it is ahead by means nothing.
+    let fine = frames.clock.0 <= frames.clock.1;
+    frames.ahead = fine.then_some(u64::from(frames.info.rate) / 10);
     if let Some(window) = edits.window(frames.track, frames.info.rate) {
         frames.window = window;
         if let Some(end) = window.end {
@@ -104,11 +127,13 @@ pub(crate) fn open_mp4(input: Input) -> Result<Box<dyn Frames>> {
 fn open(
     input: Input,
     container: &'static str,
+    claimed: Option<u64>,
     reader: impl FnOnce(MediaSourceStream<'static>) -> symphonia::core::errors::Result<Reader>,
 ) -> Result<PacketFrames> {
     let failed = input.failure();
     let forward = container != "mp4";
-    let source = Forward::new(input, forward);
+    let source = Forward::new(input, forward, claimed);
+    let tail = source.tail();
     let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
     let reader = reader(stream).map_err(|e| open_error(e, container, &failed))?;
     let track = pick_track(reader.as_ref(), container)?;
@@ -141,7 +166,7 @@ fn open(
         track: track.id,
         clock: (u64::from(rate) * numer, denom),
         window: Window::default(),
-        timed: false,
+        ahead: None,
         expected: expected.filter(|&n| n > 0),
         pos: 0,
         given: 0,
@@ -149,6 +174,10 @@ fn open(
         later: None,
         failures: 0,
         failed,
+        idle: 0,
+        tail,
+        last: Vec::new(),
+        cut: false,
         reader,
     })
 }
@@ -191,32 +220,37 @@ fn open_error(error: SymphoniaError, container: &str, failed: &Failure) -> Audio
 }
 
 impl PacketFrames {
-    /// The next packet of our track, or `None` at the end.
-    fn packet(&mut self, notes: &mut Notes) -> Result<Option<Packet>> {
+    /// The next packet of our track.
+    fn packet(&mut self, notes: &mut Notes) -> Result<Next> {
         if let Some(packet) = self.later.take() {
-            return Ok(Some(packet));
+            return Ok(Next::Packet(packet));
         }
         loop {
+            if self.idle >= IDLE {
+                self.idle = 0;
+                return Ok(Next::Pause);
+            }
+            self.idle += 1;
             let error = match self.reader.next_packet() {
                 Ok(Some(mut packet)) if packet.track_id == self.track => {
                     self.failures = 0;
                     // The window does the trimming.
                     (packet.trim_start, packet.trim_end) = (Duration::ZERO, Duration::ZERO);
-                    return Ok(Some(packet));
+                    return Ok(Next::Packet(packet));
                 }
                 Ok(Some(_)) => continue,
-                Ok(None) => break,
+                Ok(None) => {
+                    self.cut = self.info.container == "mp3" && self.ends_in_a_frame();
+                    break;
+                }
                 Err(e) => e,
             };
             if let Some(error) = self.failed.take() {
                 return Err(AudioError::io("reading the audio", error));
             }
             self.failures += 1;
-            let cut = matches!(&error, SymphoniaError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof);
-            if cut {
-                if self.short() == 0 && self.info.container != "mp4" {
-                    notes.add(DamageKind::Truncated, None, "the file ends inside of a packet");
-                }
+            self.cut = matches!(&error, SymphoniaError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof);
+            if self.cut {
                 break;
             }
             notes.add(DamageKind::Garbage, None, error.to_string());
@@ -225,7 +259,20 @@ impl PacketFrames {
             }
         }
         self.ended(notes);
-        Ok(None)
+        Ok(Next::End)
+    }
+
+    /// Whether the bytes behind the last packet are the beginning of another. Tags and zeros are not.
+    fn ends_in_a_frame(&self) -> bool {
+        match self.tail.behind(&self.last).as_deref() {
+            Some(rest @ [_, _, _, _, _, _, ..]) => {
+                mpeg::length(rest).is_some_and(|len| len > rest.len()) && mpeg::alike(rest, &self.last)
+            }
+            // Too short to tell its length, so that no frame can be whole.
+            Some([0xff]) => true,
+            Some(rest @ [0xff, ..]) => mpeg::alike(rest, &self.last),
+            _ => false,
+        }
     }
 
     /// Frames that should have come and did not.
@@ -246,16 +293,31 @@ impl PacketFrames {
                 Some((short, self.info.rate)),
                 "the file ends before its header says that it should",
             );
+        } else if self.cut && (short > 0 || self.expected.is_none() || self.info.container != "mp4") {
+            // Of an mp4 file that has given all its audio, another track is cut.
+            notes.add(DamageKind::Truncated, None, "the file ends inside of a packet");
         }
         self.expected = None;
     }
 
-    /// Frames between where the last packet ended and where this one begins.
+    /// Frames between where the audio so far ends and where this packet begins.
     fn gap(&self, packet: &Packet) -> u64 {
-        match u64::try_from(packet.pts.get()) {
-            Ok(ticks) if self.timed => scale(ticks, self.clock.0, self.clock.1).saturating_sub(self.pos),
+        match (u64::try_from(packet.pts.get()), self.ahead) {
+            (Ok(ticks), Some(ahead)) => {
+                let gap = scale(ticks, self.clock.0, self.clock.1).saturating_sub(self.pos);
+                if gap > ahead { gap } else { 0 }
+            }
             _ => 0,
         }
+    }
+
+    /// Passes over frames that are not there. Gives how many of them the window keeps.
+    fn lose(&mut self, frames: u64) -> u64 {
+        let before = self.pos.max(self.window.start);
+        self.pos = self.pos.saturating_add(frames);
+        let lost = self.pos.min(self.window.end.unwrap_or(u64::MAX)).saturating_sub(before);
+        self.given = self.given.saturating_add(lost);
+        lost
     }
 
     /// Cuts what lies outside of the window off the `got` frames that were just appended.
@@ -292,14 +354,21 @@ impl Frames for PacketFrames {
 
     fn next(&mut self, mix: Mix, out: &mut Vec<f32>, notes: &mut Notes) -> Result<Step> {
         let block = Block { rate: self.info.rate };
-        let Some(packet) = self.packet(notes)? else { return Ok(Step::End) };
+        let packet = match self.packet(notes)? {
+            Next::Packet(packet) => packet,
+            Next::Pause => return Ok(Step::Pause),
+            Next::End => return Ok(Step::End),
+        };
         let gap = self.gap(&packet);
         if gap > 0 {
-            notes.add(DamageKind::Gap, Some((gap, block.rate)), "packets are missing");
+            let lost = self.lose(gap);
+            notes.add(DamageKind::Gap, Some((lost, block.rate)), "packets are missing");
             self.later = Some(packet);
-            self.pos += gap;
-            self.given += gap;
-            return Ok(Step::Silence(block, gap));
+            return Ok(Step::Silence(block, lost));
+        }
+        if self.info.container == "mp3" {
+            self.last.clear();
+            self.last.extend_from_slice(&packet.data);
         }
         let lasts = scale(packet.dur.get(), self.clock.0, self.clock.1);
         match self.codec.decode_packet(&packet) {
@@ -308,15 +377,21 @@ impl Frames for PacketFrames {
                 mix.check(decoded.channels.max(1))?;
                 let (block, before) = (Block { rate: decoded.rate }, out.len());
                 mix.add(decoded.samples, decoded.channels, out, notes);
+                if block.rate != self.info.rate && self.info.container == "mp4" {
+                    // The clock is converted at another rate than the samples have.
+                    self.ahead = None;
+                }
                 self.trim(out, out.len() - before, notes);
+                if !out.is_empty() {
+                    self.idle = 0;
+                }
                 Ok(Step::Block(block))
             }
             Err(message) => {
-                let before = self.pos.max(self.window.start);
-                self.pos += lasts;
-                let end = self.window.end.unwrap_or(u64::MAX);
-                let lost = self.pos.min(end).saturating_sub(before);
-                self.given += lost;
+                let lost = self.lose(lasts);
+                if lost > 0 {
+                    self.idle = 0;
+                }
                 notes.add(DamageKind::Undecodable, Some((lost, block.rate)), message);
                 Ok(Step::Silence(block, lost))
             }

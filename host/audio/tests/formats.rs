@@ -244,6 +244,172 @@ fn a_missing_page_becomes_silence_of_its_length() {
     assert!(silent > 1000, "{silent}");
 }
 
+/// How many frames less than all there are, of audio whose losses are each less than a clock may jump.
+fn short_by(decoded: &Decoded) -> usize {
+    let gaps = decoded.damage.iter().filter(|damage| damage.kind == DamageKind::Gap).count();
+    assert!(gaps > 0, "{:?}", decoded.damage);
+    FRAMES - decoded.samples.len()
+}
+
+/// Where the blocks of a webm file of one track stand whose clusters hold nothing but their time and blocks.
+fn blocks(webm: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = webm.windows(4).position(|w| w == [0x1f, 0x43, 0xb6, 0x75]).unwrap();
+    while let Some(&id) = webm.get(at) {
+        let id_len = id.leading_zeros() as usize + 1;
+        let len = webm[at + id_len].leading_zeros() as usize + 1;
+        let size = webm[at + id_len..at + id_len + len].iter().fold(0, |n, &b| n << 8 | usize::from(b));
+        let body = at + id_len + len;
+        match id {
+            0x1f => at = body,
+            0xa3 | 0xe7 => {
+                found.extend((id == 0xa3).then_some(at));
+                at = body + (size & ((1 << (7 * len)) - 1));
+            }
+            _ => break,
+        }
+    }
+    assert!(found.len() > 20, "{} blocks", found.len());
+    found
+}
+
+#[test]
+fn small_gaps_of_a_webm_file_add_up_to_silence() {
+    let mut webm = bytes("recorded.webm");
+    for &block in blocks(&webm).iter().skip(1).step_by(2) {
+        // An element that is to be passed over.
+        webm[block] = 0xec;
+    }
+    let short = short_by(&decode_bytes(&webm, WANT).unwrap());
+    assert!(short <= 1_600 + 320, "{short} frames are missing");
+}
+
+#[test]
+fn a_clock_that_trembles_is_no_gap() {
+    let mut webm = bytes("recorded.webm");
+    for (i, &block) in blocks(&webm).iter().enumerate() {
+        let time = block + 3;
+        let ticks = i16::from_be_bytes([webm[time], webm[time + 1]]);
+        webm[time..time + 2].copy_from_slice(&(ticks + [0, 45, -30, 80, 10][i % 5]).to_be_bytes());
+    }
+    let decoded = decode_bytes(&webm, WANT).unwrap();
+    assert!(decoded.damage.is_empty(), "{:?}", decoded.damage);
+    assert!(decoded.samples == decode_file("recorded.webm", WANT).samples);
+}
+
+/// A page of one packet.
+fn page(flags: u8, granule: i64, sequence: u32, packet: &[u8]) -> Vec<u8> {
+    let mut page = [b"OggS\0".as_slice(), &[flags], &granule.to_le_bytes(), b"tone", &sequence.to_le_bytes()].concat();
+    page.extend([0, 0, 0, 0, (packet.len() / 255 + 1) as u8]);
+    page.extend(vec![255; packet.len() / 255]);
+    page.push((packet.len() % 255) as u8);
+    page.extend(packet);
+    let sum = page.iter().fold(0u32, |sum, &byte| {
+        (0..8).fold(sum ^ (u32::from(byte) << 24), |sum, _| (sum << 1) ^ ((sum >> 31) * 0x04c1_1db7))
+    });
+    page[22..26].copy_from_slice(&sum.to_le_bytes());
+    page
+}
+
+/// `voip.opus` with a page for each packet, of which some are left out as if they had never been.
+fn paged(keep: impl Fn(usize) -> bool) -> Vec<u8> {
+    let ogg = bytes("voip.opus");
+    let (mut packets, mut packet, mut at, mut end) = (Vec::new(), Vec::new(), 0, 0);
+    while at < ogg.len() {
+        let lengths = &ogg[at + 27..at + 27 + usize::from(ogg[at + 26])];
+        end = i64::from_le_bytes(ogg[at + 6..at + 14].try_into().unwrap());
+        at += 27 + lengths.len();
+        for &length in lengths {
+            packet.extend_from_slice(&ogg[at..at + usize::from(length)]);
+            at += usize::from(length);
+            if length < 255 {
+                packets.push(std::mem::take(&mut packet));
+            }
+        }
+    }
+    let (last, mut sequence) = (packets.len() - 1, 0);
+    let mut out = Vec::new();
+    for (i, packet) in packets.iter().enumerate().filter(|&(i, _)| i < 2 || i == last || keep(i)) {
+        let (flags, granule) = match i {
+            0 => (2, 0),
+            1 => (0, 0),
+            i if i == last => (4, end),
+            i => (0, 960 * (i as i64 - 1)),
+        };
+        out.extend(page(flags, granule, sequence, packet));
+        sequence += 1;
+    }
+    out
+}
+
+#[test]
+fn small_gaps_of_an_ogg_file_add_up_to_silence() {
+    let whole = decode_bytes(&paged(|_| true), WANT).unwrap();
+    assert!(whole.damage.is_empty(), "{:?}", whole.damage);
+    assert!(whole.samples == decode_file("voip.opus", WANT).samples);
+    let short = short_by(&decode_bytes(&paged(|i| i % 4 != 0), WANT).unwrap());
+    assert!(short <= 320, "{short} frames are missing");
+}
+
+#[test]
+fn a_pause_between_the_packets_of_an_mp4_file_is_kept() {
+    let mut mp4 = bytes("aac.m4a");
+    let table = mp4.windows(4).position(|w| w == b"stts").unwrap() + 8;
+    assert_eq!(mp4[table..table + 4], 2u32.to_be_bytes());
+    let packets = u32::from_be_bytes(mp4[table + 4..table + 8].try_into().unwrap());
+    // The first packet lasts as long as nine, all others as long as one.
+    for (i, number) in [1, 9 * 1024, packets, 1024].into_iter().enumerate() {
+        mp4[table + 4 + 4 * i..table + 8 + 4 * i].copy_from_slice(&u32::to_be_bytes(number));
+    }
+    let decoded = decode_bytes(&mp4, WANT).unwrap();
+    assert_eq!(decoded.samples.len(), FRAMES);
+    assert_eq!(decoded.damage.iter().map(|d| d.kind).collect::<Vec<_>>(), [DamageKind::Gap]);
+    assert_eq!(decoded.damage[0].lost, Some(Duration::from_millis(512)));
+    assert!(decoded.samples[..8 * 1024].iter().all(|&s| s == 0.0));
+    let whole = decode_file("aac.m4a", WANT).samples;
+    assert_eq!(offset(&decoded.samples[8 * 1024..], &whole[..FRAMES - 8 * 1024], 30), 0);
+}
+
+#[test]
+fn a_file_without_lengths_that_is_cut_inside_of_a_packet_says_so() {
+    let frame = 216;
+    let mp3 = bytes("bare.mp3");
+    assert_eq!(mp3.len() % frame, 0);
+    for (cut, told) in [(0, false), (frame, false), (1, true), (frame - 7, true), (frame - 2, true)] {
+        let decoded = decode_bytes(&mp3[..mp3.len() - cut], WANT).unwrap();
+        let kinds: Vec<_> = decoded.damage.iter().map(|d| d.kind).collect();
+        assert_eq!(kinds == [DamageKind::Truncated], told, "{cut} bytes less: {:?}", decoded.damage);
+        assert_eq!(kinds.is_empty(), !told, "{cut} bytes less: {:?}", decoded.damage);
+    }
+    let notes: [&[u8]; 4] = [&[b"TAG".as_slice(), &[0; 125]].concat(), b"APETAGEX and so on", &[0; 20_000], &[0; 100]];
+    for note in notes {
+        let decoded = decode_bytes(&[mp3.as_slice(), note].concat(), WANT).unwrap();
+        assert!(decoded.damage.is_empty(), "{note:?}: {:?}", decoded.damage);
+    }
+    for name in ["fragments.mp4", "recorded.webm"] {
+        let whole = bytes(name);
+        let decoded = decode_bytes(&whole[..whole.len() / 2], WANT).unwrap();
+        let kinds: Vec<_> = decoded.damage.iter().map(|d| d.kind).collect();
+        assert_eq!(kinds, [DamageKind::Truncated], "{name}: {:?}", decoded.damage);
+    }
+}
+
+#[test]
+fn an_mp4_file_with_its_index_in_front_is_decoded_up_to_the_cut() {
+    let mp4 = bytes("faststart.mp4");
+    let whole = decode_file("faststart.mp4", WANT).samples;
+    for part in [10, 12, 14] {
+        let decoded = decode_bytes(&mp4[..mp4.len() * part / 16], WANT).unwrap();
+        assert!(decoded.samples.len() > 2_000 && decoded.samples.len() < whole.len(), "{}", decoded.samples.len());
+        assert!(decoded.samples == whole[..decoded.samples.len()]);
+        let kinds: Vec<_> = decoded.damage.iter().map(|d| d.kind).collect();
+        assert_eq!(kinds, [DamageKind::Truncated], "{:?}", decoded.damage);
+    }
+    // In the last packet, which is shorter than what encoders differ by.
+    let decoded = decode_bytes(&mp4[..mp4.len() - 1], WANT).unwrap();
+    assert_eq!(decoded.damage[0].kind, DamageKind::Truncated);
+}
+
 #[test]
 fn a_wave_file_cut_short_says_what_is_missing() {
     let wav = bytes("reference.wav");

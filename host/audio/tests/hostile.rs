@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use common::{bytes, decode, decode_bytes, fixtures};
-use tenon_audio::{AudioErrorKind, Decoder, Source, Wanted};
+use tenon_audio::{AudioErrorKind, DamageKind, Decoder, Source, Wanted};
 
 const WANT: Wanted = Wanted { rate: 16_000, channels: tenon_audio::Channels::Mix };
 /// No fixture lasts longer than 2 s; lost audio may be filled with a minute of silence.
@@ -51,7 +51,8 @@ fn every_sixteenth_of_every_file_gives_an_error_or_what_is_good() {
 
 #[test]
 fn a_cut_in_the_audio_is_told() {
-    let quiet = ["bare.mp3", "aac.aac", "piped.wav", "recorded.webm", "fragments.mp4"];
+    // Where the cut is between two packets, or nothing but lengths could tell.
+    let quiet = ["aac.aac", "piped.wav"];
     for name in fixtures().iter().filter(|n| !quiet.contains(&n.as_str())) {
         let whole = bytes(name);
         let cut = &whole[..whole.len() * 13 / 16];
@@ -59,6 +60,43 @@ fn a_cut_in_the_audio_is_told() {
             assert!(!decoded.damage.is_empty(), "{name} cut to 13/16 says nothing");
         }
     }
+}
+
+/// Decodes audio with megabytes of `pattern` behind it. Gives how often the decoder came back without a sample.
+fn pauses(name: &str, pattern: &[u8]) -> usize {
+    let start = Instant::now();
+    let mut hostile = bytes(name);
+    hostile.extend(pattern.iter().cycle().take(4 << 20));
+    let mut decoder = Decoder::open(Source::Bytes(hostile.into()), WANT).unwrap();
+    let (mut samples, mut pauses, mut before) = (Vec::new(), 0, 0);
+    while decoder.read(&mut samples).unwrap() {
+        pauses += usize::from(samples.len() == before);
+        before = samples.len();
+    }
+    assert!(start.elapsed() < LONGEST, "{name} took {:?}", start.elapsed());
+    assert!(samples.len() >= 12_000, "{name}: {}", samples.len());
+    assert!(decoder.damage().iter().any(|damage| damage.kind == DamageKind::Garbage), "{:?}", decoder.damage());
+    pauses
+}
+
+#[test]
+fn megabytes_of_beginnings_do_not_take_long_and_can_be_left() {
+    for pattern in [b"OggS\0\xff\xff\xff".as_slice(), b"OggS\0\0\xff\xff\xff", b"nothing at all"] {
+        assert!(pauses("voip.opus", pattern) >= 2, "{pattern:?}");
+    }
+    for pattern in [b"\x1f\x43\xb6\x75\0".as_slice(), b"\0"] {
+        assert!(pauses("recorded.webm", pattern) >= 2, "{pattern:?}");
+    }
+}
+
+#[test]
+fn a_file_of_beginnings_is_refused_soon() {
+    let start = Instant::now();
+    for pattern in [b"OggS\0\xff\xff\xff".as_slice(), b"OggS\0\0\xff\xff\xff"] {
+        let hostile: Vec<u8> = pattern.iter().copied().cycle().take(4 << 20).collect();
+        assert_eq!(survive("beginnings", &hostile), Err(AudioErrorKind::Malformed));
+    }
+    assert!(start.elapsed() < LONGEST, "{:?}", start.elapsed());
 }
 
 /// A small generator with a fixed start: the same bytes on every machine.

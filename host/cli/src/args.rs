@@ -374,7 +374,7 @@ pub struct EstimateArgs {
     #[arg(short, long = "option", value_name = "KEY=VALUE")]
     pub option: Vec<String>,
     /// Sessions that run on it
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub sessions: u64,
 }
 
@@ -731,7 +731,7 @@ pub struct Bench {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub audio: Option<PathBuf>,
     /// About how many tokens the prompt has
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub prompt_tokens: u32,
     /// Most tokens to generate
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]

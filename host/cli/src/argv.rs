@@ -75,13 +75,28 @@ const RUN: Names = &[
     ("-fa", "--flash-attn"),
     ("-ngl", "--gpu-layers"),
     ("--n-gpu-layers", "--gpu-layers"),
-    ("-dev", "--device"),
-    ("-ctk", "--cache-type-k"),
-    ("-ctv", "--cache-type-v"),
     ("-s", "--seed"),
     ("--temp", "--temperature"),
     ("-j", "--json-schema"),
     ("-jf", "--json-schema-file"),
+];
+
+/// What llama-cli has and `tenon run` has not, with what to do instead. Refused by name: some of these begin with the
+/// letter of another flag, such as the one for help.
+const REFUSED: &[(&[&str], &str)] = &[
+    (
+        &["-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "-hft", "--hf-token", "-mu", "--model-url"],
+        "`tenon pull` gets a model, such as hf:ORG/REPO, and `tenon run NAME` runs it",
+    ),
+    (&["-m", "--model"], "name the model as the first argument; `tenon import FILE` makes a model of a file"),
+    (&["-dev"], "which device computes is the backend's choice; `tenon devices` shows them"),
+    (&["-ctk", "-ctv"], "no backend that ships has caches of another type"),
+    (&["-tb", "--threads-batch"], "--threads counts for the prompt, too"),
+    (&["-ot", "--override-tensor"], "where tensors lie is the backend's choice"),
+    (&["-md", "--model-draft", "-hfd", "--hf-repo-draft"], "no backend that ships drafts with a second model"),
+    (&["-mm", "--mmproj"], "no backend that ships reads images or sounds beside a prompt"),
+    (&["-i", "--interactive", "-if", "-cnv", "--conversation"], "without a prompt, in a terminal, it is a chat"),
+    (&["-r", "--reverse-prompt"], "--stop TEXT ends an answer where the backend has it"),
 ];
 
 /// Global flags that take a value in the next argument.
@@ -125,6 +140,16 @@ pub fn rewrite(args: Vec<OsString>) -> Vec<OsString> {
     rewritten
 }
 
+/// A flag of llama-cli on the command line of `tenon run` that Tenon does not offer, and why.
+pub fn refused(args: &[OsString]) -> Option<String> {
+    let command = command_index(args).filter(|&index| args[index] == "run")?;
+    let flags = args[command + 1..].iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.to_str());
+    flags.map(|flag| flag.split('=').next().unwrap_or_default()).find_map(|flag| {
+        let (_, reason) = REFUSED.iter().find(|(names, _)| names.contains(&flag))?;
+        Some(format!("{flag} of llama-cli is not supported: {reason}"))
+    })
+}
+
 /// Where the command stands: the first argument that is neither a global flag nor the value of one.
 pub fn command_index(args: &[OsString]) -> Option<usize> {
     let mut index = 1;
@@ -138,7 +163,8 @@ pub fn command_index(args: &[OsString]) -> Option<usize> {
     None
 }
 
-/// The value of a flag on a command line that clap has not parsed yet: `--flag value`, `--flag=value` or `-fvalue`.
+/// The value of a flag on a command line that clap has not parsed yet: `--flag value`, `--flag=value`, `-fvalue` or
+/// `-f=value`.
 pub fn value_of<'a>(args: &'a [OsString], flags: &[&str]) -> Option<&'a OsStr> {
     let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
     for (index, arg) in args[..end].iter().enumerate() {
@@ -147,7 +173,8 @@ pub fn value_of<'a>(args: &'a [OsString], flags: &[&str]) -> Option<&'a OsStr> {
         }
         let attached = flags.iter().find_map(|flag| match flag.strip_prefix("--") {
             Some(_) => arg.to_str()?.strip_prefix(flag)?.strip_prefix('='),
-            None => arg.to_str()?.strip_prefix(flag),
+            // clap takes `-m=value` for `-m value`, too.
+            None => arg.to_str()?.strip_prefix(flag).map(|value| value.strip_prefix('=').unwrap_or(value)),
         });
         if let Some(value) = attached {
             return Some(OsStr::new(value));
@@ -235,11 +262,25 @@ mod tests {
             let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             value_of(&args, &["-m", "--model"]).map(|value| value.to_string_lossy().into_owned())
         };
-        for line in ["t -m base", "t --model base", "t --model=base", "t -mbase x"] {
+        for line in ["t -m base", "t --model base", "t --model=base", "t -mbase x", "t -m=base x"] {
             assert_eq!(value(line).as_deref(), Some("base"), "{line}");
         }
         assert_eq!(value("t -- -m base"), None);
         assert_eq!(value("t --models dir"), None);
+    }
+
+    #[test]
+    fn flags_of_llama_cli_that_are_not_offered_are_refused_with_the_reason() {
+        let refused = |line: &str| refused(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in ["t run m -hf a/b hi", "t --log debug run m -dev=none hi", "t run m hi -ctk q8_0", "t run -m x hi"]
+        {
+            assert!(refused(line).unwrap().contains(" of llama-cli is not supported: "), "{line}");
+        }
+        for line in ["t run m -h", "t run m -- -hf", "t transcribe -m x a.wav", "t run m -sys -n 4 hi", "t"] {
+            assert_eq!(refused(line), None, "{line}");
+        }
+        let names: Vec<&str> = REFUSED.iter().flat_map(|(names, _)| *names).copied().collect();
+        assert!(RUN.iter().all(|(theirs, _)| !names.contains(theirs)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::argv::{command_index, value_of};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::flags::Flags;
-use clap::{Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use tenon::{Backend, ErrorKind, ModelEntry, task};
 
@@ -23,7 +23,7 @@ fn own_tokens(parser: &Command, args: &[OsString]) -> Vec<OsString> {
     while let Some(arg) = rest.next() {
         let text = arg.to_string_lossy();
         let name = text.split('=').next().unwrap_or_default();
-        let spelled = |flag: &clap::Arg| {
+        let spelled = |flag: &Arg| {
             flag.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
                 || flag.get_short().is_some_and(|short| is_short(name, short, flag.get_action().takes_values()))
         };
@@ -69,8 +69,8 @@ pub fn flags(context: &Context, args: &[OsString]) -> Outcome<Option<Flags>> {
     let help = rest.iter().any(|arg| arg == "--help" || arg == "-h");
     let flags = match name {
         "transcribe" if !rest.is_empty() => speech_flags(context, rest),
-        "run" => text_flags(context, rest, &[task::CHAT, task::GENERATE]),
-        "embed" => text_flags(context, rest, &[task::EMBED]),
+        "run" => text_flags(context, name, rest, &[task::CHAT, task::GENERATE]),
+        "embed" => text_flags(context, name, rest, &[task::EMBED]),
         _ => Ok(None),
     };
     if help { Ok(flags.unwrap_or_default()) } else { flags }
@@ -91,23 +91,98 @@ fn speech_flags(context: &Context, rest: &[OsString]) -> Outcome<Option<Flags>> 
     backend_flags(context, &context.entry(&model)?, &[task]).map(Some)
 }
 
-fn text_flags(context: &Context, rest: &[OsString], tasks: &[&str]) -> Outcome<Option<Flags>> {
+/// The flags of the model that is the first argument of the command. Which argument that is depends on the backend's
+/// flags, of which some take a value: a word counts if it still may be the first with the flags of its own backend.
+fn text_flags(context: &Context, command: &str, rest: &[OsString], tasks: &[&str]) -> Outcome<Option<Flags>> {
     let models = context.engine()?.models();
-    let named = rest.iter().find_map(|arg| models.iter().find(|entry| *arg == *entry.name));
-    match (named, first_word(rest)) {
-        (Some(entry), _) => backend_flags(context, entry, tasks).map(Some),
+    let plain = words_for_a_model(&subcommand(command, None), rest);
+    let mut unfit = None;
+    for entry in plain.iter().filter_map(|word| models.iter().find(|entry| entry.name == *word)) {
+        match backend_flags(context, entry, tasks) {
+            Ok(flags) if words_for_a_model(&subcommand(command, Some(&flags)), rest).contains(&&*entry.name) => {
+                return Ok(Some(flags));
+            }
+            Ok(_) => {}
+            Err(failure) => unfit = unfit.or(Some(failure)),
+        }
+    }
+    match (unfit, plain.last()) {
+        (Some(failure), _) => Err(failure),
         (None, Some(word)) => context.entry(word).map(|_| None),
         (None, None) => Ok(None),
     }
 }
 
-/// The first argument that is neither a flag nor likely to be the value of one.
-fn first_word(rest: &[OsString]) -> Option<&str> {
-    let words: Vec<&str> = rest.iter().filter_map(|arg| arg.to_str()).collect();
-    let is_word = |word: &&str| !word.starts_with('-');
-    let after_flag = |index: usize| index > 0 && words[index - 1].starts_with('-') && !words[index - 1].contains('=');
-    let likely = words.iter().enumerate().find(|(index, word)| is_word(word) && !after_flag(*index));
-    likely.map(|(_, word)| *word).or_else(|| words.iter().copied().find(is_word))
+/// A command with every flag that it takes, those of the backend too where there are some.
+fn subcommand(name: &str, flags: Option<&Flags>) -> Command {
+    let cli = Cli::command();
+    let command = cli.find_subcommand(name).cloned().unwrap_or_else(|| Command::new("none"));
+    let command = flags.map_or(command.clone(), |flags| flags.add_to(command));
+    // clap adds its own only when it parses.
+    let help = Arg::new("help").long("help").short('h').action(ArgAction::SetTrue);
+    Globals::augment_args(command).disable_help_flag(true).arg(help)
+}
+
+/// The words that may be the first argument of the command, in their order: those after a flag that the command does
+/// not know, which may be its values, and the first word that is certainly no value.
+fn words_for_a_model<'a>(command: &Command, rest: &'a [OsString]) -> Vec<&'a str> {
+    let mut words = Vec::new();
+    let mut rest = rest.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let mut after = After::Nothing;
+    while let Some(arg) = rest.next() {
+        match after {
+            After::TakesValue => after = After::Nothing,
+            _ if arg == "--" => {
+                words.extend(rest.next());
+                break;
+            }
+            _ if arg.starts_with('-') && arg != "-" => after = after_flag(command, arg),
+            After::Unknown => {
+                words.push(arg);
+                after = After::Nothing;
+            }
+            After::Nothing => {
+                words.push(arg);
+                break;
+            }
+        }
+    }
+    words
+}
+
+/// What the next argument may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum After {
+    /// No value of a flag.
+    Nothing,
+    /// The value of a flag.
+    TakesValue,
+    /// Perhaps the value of a flag.
+    Unknown,
+}
+
+fn after_flag(command: &Command, flag: &str) -> After {
+    let of = |arg: Option<&Arg>, ends: bool| match arg {
+        None if ends => After::Unknown,
+        Some(arg) if ends && takes_next(arg) => After::TakesValue,
+        _ => After::Nothing,
+    };
+    if let Some(long) = flag.strip_prefix("--") {
+        return of(command.get_arguments().find(|arg| arg.get_long() == Some(long)), !long.contains('='));
+    }
+    // `-vvq`, `-t4`, `-o key=value`: the first letter that takes a value has the rest for it.
+    let mut letters = flag.chars().skip(1).peekable();
+    while let Some(letter) = letters.next() {
+        let arg = command.get_arguments().find(|arg| arg.get_short() == Some(letter));
+        if letters.peek().is_none() || arg.is_none_or(takes_next) {
+            return of(arg, letters.peek().is_none() || arg.is_none() && !flag.contains('='));
+        }
+    }
+    After::Nothing
+}
+
+fn takes_next(arg: &Arg) -> bool {
+    arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
 fn backend_flags(context: &Context, entry: &ModelEntry, tasks: &[&str]) -> Outcome<Flags> {
@@ -179,9 +254,19 @@ mod tests {
 
     #[test]
     fn the_word_that_names_a_model_is_not_the_value_of_a_flag() {
-        assert_eq!(first_word(&args("--temperature 0 nosuch hello")), Some("nosuch"));
-        assert_eq!(first_word(&args("--quiet nosuch")), Some("nosuch"));
-        assert_eq!(first_word(&args("--top-k=5 nosuch")), Some("nosuch"));
-        assert_eq!(first_word(&args("--quiet")), None);
+        let words = |line: &str| {
+            let rest = args(line);
+            words_for_a_model(&subcommand("run", None), &rest).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for line in ["m hi", "--quiet m", "-vvq m", "--system a m", "-o a=b m", "-oa=b m", "-t 4 m", "-t4 m", "-- m hi"]
+        {
+            assert_eq!(words(line), ["m"], "{line}");
+        }
+        for line in ["--locked m", "--threads=2 m", "--top-k=5 m hi", "--help m", "-f m m n"] {
+            assert_eq!(words(line), ["m"], "{line}");
+        }
+        assert_eq!(words("--temperature 0 m hi"), ["0", "m"]);
+        assert_eq!(words("--temperature -1 m hi there"), ["m", "hi"]);
+        assert_eq!(words("--quiet"), [""; 0]);
     }
 }

@@ -36,15 +36,17 @@ pub fn run(context: &Context, command: Command, matches: &ArgMatches, flags: Opt
     let matches = matches.subcommand().map(|(_, matches)| matches);
     match command {
         Command::Transcribe(args) => {
+            // Without any argument no model was looked for.
+            transcribe::inputs(&args)?;
             let chosen = Chosen::new(flags, matches, &args.asking.option)?;
             transcribe::run(context, &args, chosen)
         }
         Command::Run(args) => {
-            let chosen = Chosen::new(flags, matches, &args.asking.option)?;
+            let chosen = Chosen::new(flags, matches, &args.asking.option)?.named(context, &args.model)?;
             run::run(context, &args, chosen)
         }
         Command::Embed(args) => {
-            let chosen = Chosen::new(flags, matches, &args.asking.option)?;
+            let chosen = Chosen::new(flags, matches, &args.asking.option)?.named(context, &args.model)?;
             embed::run(context, &args, chosen)
         }
         Command::List(args) => list::run(context, &args),
@@ -85,5 +87,16 @@ impl Chosen {
         };
         let asked = flags.asked(matches, pairs)?;
         Ok(Self { flags, asked })
+    }
+
+    /// The command line was read with the flags of one model: it must be the one that it names.
+    fn named(self, context: &Context, name: &str) -> Outcome<Self> {
+        if self.flags.model == name {
+            return Ok(self);
+        }
+        context.entry(name)?;
+        let message =
+            format!("\"{name}\" and \"{}\" may both be the model: name it before all flags", self.flags.model);
+        Err(Failure::usage(message))
     }
 }

@@ -44,6 +44,7 @@ impl Context {
     }
 
     fn build(&self) -> Outcome<Engine> {
+        self.check_folders()?;
         let mut builder = Engine::builder().verify(self.globals.verify.into());
         for folder in &self.globals.manifests {
             builder = builder.manifest_dir(folder);
@@ -67,6 +68,20 @@ impl Context {
             builder = builder.memory(MemoryCheck::Ignore);
         }
         Ok(builder.standard_places().build()?)
+    }
+
+    /// What flags name is meant to be there, other than the standard folders. Only the store is made when it is needed.
+    fn check_folders(&self) -> Outcome {
+        let globals = &self.globals;
+        globals.manifests.iter().try_for_each(|folder| check_folder("--manifests", folder))?;
+        globals.models.iter().try_for_each(|folder| check_folder("--models", folder))?;
+        for path in globals.plugins.iter().filter(|path| !path.is_file()) {
+            check_folder("--plugins", path)?;
+        }
+        match globals.store.as_ref().filter(|store| store.exists()) {
+            Some(store) => check_folder("--store", store),
+            None => Ok(()),
+        }
     }
 
     /// A step that takes a while.
@@ -148,6 +163,14 @@ impl Context {
                 names.join(", ")
             ))),
         }
+    }
+}
+
+fn check_folder(flag: &str, folder: &Path) -> Outcome {
+    match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{flag} {}: this is no folder", folder.display()))),
+        Err(error) => Err(Failure::io(format!("{flag} {}", folder.display()), "cannot be opened", &error)),
     }
 }
 

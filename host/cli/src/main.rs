@@ -25,6 +25,8 @@ use crate::output::Output;
 use clap::FromArgMatches;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tenon::ErrorKind;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let args = argv::rewrite(std::env::args_os().collect());
@@ -49,26 +51,36 @@ fn main() -> ExitCode {
 fn run(args: Vec<OsString>, interrupt: &Interrupt) -> Outcome {
     let globals = match ask::globals(&args) {
         Ok(globals) => globals,
-        Err(error) => return clap_end(&error),
+        Err(error) => return clap_end(&args, &error),
     };
     log(&globals)?;
+    if let Some(message) = argv::refused(&args) {
+        return Err(Failure::new(ErrorKind::Unsupported, message));
+    }
     let context = Context::new(globals, interrupt.clone());
     let flags = ask::flags(&context, &args)?;
     let command = ask::command_line(&args, flags.as_ref());
-    let matches = match command.try_get_matches_from(args) {
+    let matches = match command.try_get_matches_from(&args) {
         Ok(matches) => matches,
-        Err(error) => return clap_end(&error),
+        Err(error) => return clap_end(&args, &error),
     };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(error.to_string()))?;
     command::run(&context, cli.command, &matches, flags)
 }
 
 /// Help and version go to standard output and end well; everything else is bad usage.
-fn clap_end(error: &clap::Error) -> Outcome {
+fn clap_end(args: &[OsString], error: &clap::Error) -> Outcome {
     if !error.use_stderr() {
         return Ok(error.print()?);
     }
     let text = error.render().to_string();
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        if wants_json(args) {
+            return Err(Failure::usage("a command is missing; --help shows which there are"));
+        }
+        output::say(text.trim_end());
+        return Err(Failure::usage(""));
+    }
     let sentence = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     Err(Failure::usage(sentence))
 }
@@ -81,15 +93,27 @@ fn end(args: &[OsString], failure: &Failure, interrupt: &Interrupt) -> ExitCode 
         let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
         return ExitCode::from(failure.code);
     }
-    let json = args.iter().any(|arg| arg == "--json" || arg == "--jsonl");
-    Output::new(json, false).failure(failure);
-    ExitCode::from(interrupt.exit_code().unwrap_or(failure.code))
+    let failure = Failure { code: interrupt.exit_code().unwrap_or(failure.code), ..failure.clone() };
+    Output::new(wants_json(args), false).failure(&failure);
+    ExitCode::from(failure.code)
 }
 
-/// Logs go to standard error: `--log` or `TENON_LOG`, else `-v`, else `RUST_LOG`, else warnings.
+/// Whether errors are JSON. Also asked where the command line could not be read.
+fn wants_json(args: &[OsString]) -> bool {
+    let flagged = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json" || arg == "--jsonl");
+    flagged || std::env::var("TENON_JSON").is_ok_and(|value| is_truthy(&value))
+}
+
+/// As clap reads the variables of flags.
+fn is_truthy(value: &str) -> bool {
+    !matches!(&*value.to_lowercase(), "" | "n" | "no" | "f" | "false" | "off" | "0")
+}
+
+/// Logs go to standard error: `--log` or `TENON_LOG`, else errors with `-q`, else `-v`, else `RUST_LOG`, else warnings.
 fn log(globals: &args::Globals) -> Outcome {
     let level = match (&globals.log, globals.verbosity) {
-        (Some(filter), _) => filter.clone(),
+        (Some(filter), _) => checked_filter(filter)?,
+        (None, _) if globals.quiet => "error".to_owned(),
         (None, 0) => std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()),
         (None, 1) => "info".to_owned(),
         (None, 2) => "debug".to_owned(),
@@ -103,4 +127,19 @@ fn log(globals: &args::Globals) -> Outcome {
         .with_ansi(Output::new(false, false).colour_remarks)
         .init();
     Ok(())
+}
+
+/// The filter, if each word of it is one that logs something: any other would be taken for the name of a module, and
+/// switch off the logs of all others.
+fn checked_filter(filter: &str) -> Outcome<String> {
+    let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
+    let known = |word: &str| is_level(word) || word.contains(['=', '[', '{', '}', ']']) || word.starts_with("tenon");
+    match filter.split(',').map(str::trim).find(|word| !known(word)) {
+        None => Ok(filter.to_owned()),
+        Some(word) => {
+            let levels = "error, warn, info, debug, trace, off";
+            let message = format!("\"{word}\" is no log level: name {levels}, or a filter such as tenon=debug");
+            Err(Failure::usage(message))
+        }
+    }
 }

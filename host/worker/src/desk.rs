@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tenon::inside::{Backend, FileAt, Item, Model, STACK, Session, activity};
 use tenon::{Error, ErrorKind, Options};
-use tenon_abi::status;
+use tenon_abi::{CAP_CONCURRENT_SESSIONS, status};
 use tenon_wire::{Error as WireError, FileEntry, Order, Received, Receiver, Reply, RunOrder, Sender};
 
 /// Exit code: the engine broke the protocol.
@@ -53,6 +53,9 @@ pub struct Desk {
     files: Vec<FileEntry>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held in the backend, where it runs one session at a time: the engine sends one call at a time, and with it what
+    /// was dropped meanwhile.
+    alone: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -100,7 +103,8 @@ impl Desk {
     /// Without a plugin as yet.
     pub fn new(replies: Arc<Sender<Reply>>, level: Arc<AtomicU8>, files: Vec<FileEntry>) -> Arc<Self> {
         let state = Mutex::default();
-        Arc::new(Self { replies, level, backend: OnceLock::new(), files, state, changed: Condvar::new() })
+        let (backend, changed, alone) = (OnceLock::new(), Condvar::new(), Mutex::default());
+        Arc::new(Self { replies, level, backend, files, state, changed, alone })
     }
 
     /// The plugin is there, and the main thread is about to [`work`](Self::work): orders may come that need both.
@@ -323,7 +327,9 @@ impl Desk {
     fn run(self: &Arc<Self>, job: Job, main: bool) {
         let done = catch_unwind(AssertUnwindSafe(|| match job {
             Job::Call(call, id, work) => {
+                let turn = self.turn();
                 let result = self.run_call(&call, work);
+                drop(turn);
                 let mut state = self.state();
                 // The engine may use the number again as soon as it hears, and find this thread.
                 state.calls.remove(&id);
@@ -331,7 +337,11 @@ impl Desk {
                 drop(state);
                 call.done(result);
             }
-            Job::Close(session) => drop(session),
+            Job::Close(session) => {
+                let turn = self.turn();
+                drop(session);
+                drop(turn);
+            }
         }));
         if let Err(payload) = done {
             // Dropping a payload may panic again. What it says was printed.
@@ -340,6 +350,12 @@ impl Desk {
         }
         self.state().jobs -= 1;
         self.changed.notify_all();
+    }
+
+    /// Waits until nothing else is in the backend, where it runs one session at a time.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let serial = self.backend().caps() & CAP_CONCURRENT_SESSIONS == 0;
+        serial.then(|| self.alone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn run_call(self: &Arc<Self>, call: &Arc<Ongoing>, work: Work) -> Result<(), Error> {

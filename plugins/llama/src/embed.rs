@@ -46,8 +46,10 @@ pub fn embed(model: &Loaded, slot: &mut Option<Pooler>, call: &Call, texts: &[Te
 fn tokens(model: &Loaded, index: usize, text: &str) -> Result<Vec<Token>> {
     let size = model.options.context(model.native.trained_context())? as usize;
     let tokens = model.native.tokenize(text, true, false)?;
+    // What the vocabulary puts around a text is no text.
+    let empty = tokens.len() <= 2 && model.native.tokenize(text, false, false)?.is_empty();
     match tokens.len() {
-        0 => Err(Error::invalid_argument(format!("text {} is empty", index + 1))),
+        _ if empty => Err(Error::invalid_argument(format!("text {} is empty", index + 1))),
         needed if needed > size => {
             let message = format!(
                 "text {} has {needed} tokens and the context holds {size}: shorten it or load the model with a larger \

@@ -115,12 +115,12 @@ pub fn chat(
     options: &str,
 ) -> Result<()> {
     let options: ChatOptions = tenon_plugin::options(options)?;
-    let tokens = chat_tokens(model, texts, &options)?;
+    let tokens = chat_tokens(model, call, texts, &options)?;
     answer(model, memory, call, &tokens, &options.text)
 }
 
 /// The prompt of a conversation. Control tokens that stand in a message stay text.
-fn chat_tokens(model: &Loaded, texts: &[Text<'_>], options: &ChatOptions) -> Result<Vec<Token>> {
+fn chat_tokens(model: &Loaded, call: &Call, texts: &[Text<'_>], options: &ChatOptions) -> Result<Vec<Token>> {
     let template = model.template()?;
     if texts.is_empty() {
         return Err(Error::invalid_argument("a chat needs at least one message"));
@@ -130,8 +130,11 @@ fn chat_tokens(model: &Loaded, texts: &[Text<'_>], options: &ChatOptions) -> Res
     let mark = model.controls.mark(written).ok_or_else(|| {
         Error::invalid_argument("the messages hold every one of the 32 noncharacters from U+FDD0 on; leave one out")
     })?;
-    let turn = |text: &Text<'_>| Turn { role: text.role.to_owned(), content: model.controls.defuse(text.text, mark) };
-    let messages: Vec<Turn> = texts.iter().map(turn).collect();
+    let turn = |text: &Text<'_>| {
+        call.check()?;
+        Ok(Turn { role: text.role.to_owned(), content: model.controls.defuse(text.text, mark) })
+    };
+    let messages = texts.iter().map(turn).collect::<Result<Vec<Turn>>>()?;
     let native = &model.native;
     let word = |token: Option<Token>| token.and_then(|token| native.text(token)).unwrap_or_default();
     let (bos, eos) = (word(native.bos()), word(native.eos()));
@@ -221,13 +224,13 @@ enum Ended {
 fn finish(call: &Call, writer: &Writer<'_>, rules: &Rules, ended: Ended) -> Result<()> {
     let cut = matches!(ended, Ended::Limit | Ended::Context);
     if let Some(contract) = &rules.contract {
-        if cut {
-            call.emit_note(
+        match contract.check(&writer.reply) {
+            Ok(()) => {}
+            Err(_) if cut => call.emit_note(
                 "schema-incomplete",
                 "the reply was cut by its length before it was whole JSON of the schema",
-            )?;
-        } else {
-            contract.check(&writer.reply).map_err(|error| Error::backend(error.to_string()))?;
+            )?,
+            Err(error) => return Err(Error::backend(error.to_string())),
         }
     }
     if ended == Ended::Context {

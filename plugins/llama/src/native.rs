@@ -35,6 +35,12 @@ unsafe extern "C" {
         message: *mut c_char,
         capacity: usize,
     ) -> i32;
+    fn tenon_llama_pool_new(
+        params: *mut sys::ggml_threadpool_params,
+        out: *mut *mut sys::ggml_threadpool,
+        message: *mut c_char,
+        capacity: usize,
+    ) -> i32;
     fn tenon_llama_compute(
         context: *mut sys::llama_context,
         batch: *const sys::llama_batch,
@@ -134,6 +140,8 @@ thread_local! {
     static REASON: RefCell<String> = const { RefCell::new(String::new()) };
     /// What tells whether the computation of this thread was cancelled, while there is one.
     static COMPUTING: Cell<Option<CancelProbe>> = const { Cell::new(None) };
+    /// A context is being made on this thread.
+    static MAKING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Sets the process up, once: assertions, log, ggml's tables.
@@ -192,6 +200,8 @@ fn write_line(level: sys::ggml_log_level, line: &[u8]) {
     let level = match level {
         _ if cancelled => log::Level::Debug,
         sys::GGML_LOG_LEVEL_ERROR => log::Level::Error,
+        // It warns of every choice that differs from the file's or its own, such as the pooling of embeddings.
+        sys::GGML_LOG_LEVEL_WARN if MAKING.get() => log::Level::Debug,
         sys::GGML_LOG_LEVEL_WARN => log::Level::Warning,
         _ => log::Level::Debug,
     };
@@ -389,22 +399,26 @@ impl Model {
         }
     }
 
-    /// Texts of the tokens that are read as control tokens only where that is asked for.
-    pub fn control_texts(&self) -> Vec<String> {
-        let texts = (0..self.tokens() as Token).filter_map(|token| {
+    /// The tokens that are read as control tokens only where that is asked for, and that have no text in an answer.
+    pub fn controls(&self) -> Vec<Token> {
+        // llama.cpp asserts that there is a vocabulary.
+        let count = if self.has_vocabulary() { self.tokens() as Token } else { 0 };
+        let control = |token: &Token| {
             // SAFETY: the token is in range.
-            let attributes = unsafe { sys::llama_vocab_get_attr(self.vocab(), token) };
-            if attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) == 0 {
-                return None;
-            }
-            self.text(token)
-        });
-        texts.collect()
+            let attributes = unsafe { sys::llama_vocab_get_attr(self.vocab(), *token) };
+            attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0
+        };
+        (0..count).filter(control).collect()
+    }
+
+    /// Texts of these tokens.
+    pub fn control_texts(&self) -> Vec<String> {
+        self.controls().into_iter().filter_map(|token| self.text(token)).collect()
     }
 
     /// A token as it stands in the vocabulary.
     pub fn text(&self, token: Token) -> Option<String> {
-        let token = self.known(token)?;
+        let token = self.known(token).filter(|_| self.has_vocabulary())?;
         // SAFETY: the token is in range; the text is NUL-terminated and lives as long as the vocabulary.
         let text = unsafe { CStr::from_ptr(sys::llama_vocab_get_text(self.vocab(), token)) };
         Some(text.to_string_lossy().into_owned())
@@ -513,10 +527,15 @@ impl Pool {
         let mut params = unsafe { sys::ggml_threadpool_params_default(threads as i32) };
         // Spinning between steps takes the core from whoever has work.
         params.poll = 0;
-        // SAFETY: the parameters are read during the call.
-        let raw = NonNull::new(unsafe { sys::ggml_threadpool_new(&mut params) });
-        raw.map(|raw| Self { raw, threads })
-            .ok_or_else(|| Error::out_of_memory("no threads to compute with can be started"))
+        let none = || Error::out_of_memory(format!("{threads} threads to compute with cannot be started"));
+        let mut raw = null_mut();
+        guarded("starting threads", |message, capacity| {
+            // SAFETY: the parameters are read during the call.
+            unsafe { tenon_llama_pool_new(&mut params, &mut raw, message, capacity) }
+        })
+        // The assertion is that every thread could be started.
+        .map_err(|_| none())?;
+        NonNull::new(raw).map(|raw| Self { raw, threads }).ok_or_else(none)
     }
 }
 
@@ -626,10 +645,13 @@ impl Context {
         }
         REASON.take();
         let mut raw = null_mut();
-        guarded("making a context", |message, capacity| {
+        MAKING.set(true);
+        let outcome = guarded("making a context", |message, capacity| {
             // SAFETY: the model is held by the context that comes of it; the parameters are read during the call.
             unsafe { tenon_llama_context_new(model.raw.as_ptr(), &params, &mut raw, message, capacity) }
-        })?;
+        });
+        MAKING.set(false);
+        outcome?;
         let raw = NonNull::new(raw).ok_or_else(|| {
             Error::backend(format!("llama.cpp cannot make a context of {} tokens: {}", settings.size, reason()))
         })?;
@@ -696,15 +718,15 @@ impl Context {
         });
         *self.probe = None;
         COMPUTING.set(None);
+        // Whether it was cancelled or not: an exception may have left anything behind.
+        self.poisoned = outcome.is_err();
         match (outcome, result) {
             (Ok(()), 0) => Ok(Step::Done),
+            (Err(_), _) if probe.is_cancelled() => Ok(Step::Cancelled),
+            (Err(error), _) => Err(error),
             _ if probe.is_cancelled() => {
                 self.forget(start)?;
                 Ok(Step::Cancelled)
-            }
-            (Err(error), _) => {
-                self.poisoned = true;
-                Err(error)
             }
             (Ok(()), code) => {
                 self.poisoned = true;

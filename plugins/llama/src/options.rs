@@ -193,7 +193,8 @@ impl Default for TextOptions {
 impl TextOptions {
     /// Refuses what contradicts itself.
     pub fn check(&self) -> Result<()> {
-        if self.common.repeat_penalty <= 0.0 {
+        // As the engine gets it: the least numbers above 0 are 0 there.
+        if self.common.repeat_penalty as f32 <= 0.0 {
             return Err(Error::options("`repeat_penalty` must be more than 0; 1 does nothing"));
         }
         if self.common.grammar.is_some() && self.common.json_schema.is_some() {

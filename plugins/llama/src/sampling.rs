@@ -9,7 +9,7 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use llama_cpp_sys_2::llama_token_data;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use tenon_llama_text::{Contract, check_grammar};
+use tenon_llama_text::{Contract, grammar_tokens};
 use tenon_plugin::{Error, Result};
 
 /// Stack for llama.cpp's parsers of grammars and schemas, which recurse.
@@ -36,10 +36,15 @@ pub struct Choice {
     pub logprob: f32,
 }
 
+/// Below this a temperature is none: dividing by it gives infinities.
+const LEAST_TEMPERATURE: f64 = 1e-6;
+
 /// What an answer must keep to.
 #[derive(Debug, Default)]
 pub struct Rules {
     grammar: Option<Grammar>,
+    /// Tokens that the grammar names by number.
+    named: Vec<Token>,
     /// The schema that the reply is checked against at its end.
     pub contract: Option<Contract>,
 }
@@ -57,10 +62,10 @@ impl Rules {
                 on_large_stack(move || schema_grammar(&schema))?
             }
         };
-        check_grammar(&grammar).map_err(refused)?;
+        let named = grammar_tokens(&grammar).map_err(refused)?;
         let model = model.clone();
         let grammar = on_large_stack(move || Grammar::new(&model, &grammar))?;
-        Ok(Self { grammar: Some(grammar), contract })
+        Ok(Self { grammar: Some(grammar), named, contract })
     }
 }
 
@@ -76,6 +81,12 @@ impl Sampler {
         let mut banned = model.suppressed();
         if options.ignore_eos {
             banned.extend((0..model.tokens() as Token).filter(|&token| model.ends(token)));
+        }
+        if rules.grammar.is_some() {
+            // llama.cpp's grammar reads a control token as the text that it is written with, but it writes none: the
+            // answer would miss what the grammar asks for.
+            let silent = |token: &Token| !model.ends(*token) && !rules.named.contains(token);
+            banned.extend(model.controls().into_iter().filter(silent));
         }
         let mut chain = chain(options, model.tokens() as i32, context as i32);
         chain.accept_many(prompt.iter().map(|&token| LlamaToken(token)));
@@ -157,7 +168,7 @@ impl Sampler {
 fn chain(options: &TextOptions, vocabulary: i32, context: i32) -> LlamaSampler {
     let common = &options.common;
     let seed = common.seed.unwrap_or_else(random_seed);
-    let temperature = common.temperature as f32;
+    let temperature = if common.temperature < LEAST_TEMPERATURE { 0.0 } else { common.temperature as f32 };
     if options.mirostat > 0 {
         let (tau, eta) = (options.mirostat_tau as f32, options.mirostat_eta as f32);
         let last = match options.mirostat {

@@ -5,6 +5,7 @@
 
 #include "llama.h"
 
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -12,6 +13,12 @@
 
 // From llama-cpp-sys-2's wrapper over llama.cpp's JSON Schema converter.
 extern "C" int llama_rs_json_schema_to_grammar(const char * schema, bool force_gbnf, char ** grammar);
+
+// A plugin stays loaded until its process ends, and a request may run even then, when a program leaves main: what the
+// exit handlers of this library would destroy stays. Found before the C library's, and by this library alone.
+#if defined(__linux__)
+extern "C" __attribute__((visibility("hidden"))) int __cxa_atexit(void (*)(void *), void *, void *) { return 0; }
+#endif
 
 namespace {
 
@@ -28,7 +35,9 @@ void on_abort(const char * message) {
     if (guards > 0) {
         throw assertion{message};
     }
-    // Returning ends the process: nobody on this thread could go on.
+    // Returning ends the process: nobody on this thread could go on. ggml leaves the words to this function.
+    std::fprintf(stderr, "%s\n", message);
+    std::fflush(stderr);
 }
 
 struct guard {
@@ -82,6 +91,10 @@ int32_t tenon_llama_model_load(const char ** paths, size_t count, const llama_mo
 int32_t tenon_llama_context_new(llama_model * model, const llama_context_params * params, llama_context ** out,
                                 char * message, size_t capacity) {
     return guarded(message, capacity, [&] { *out = llama_init_from_model(model, *params); });
+}
+
+int32_t tenon_llama_pool_new(ggml_threadpool_params * params, ggml_threadpool ** out, char * message, size_t capacity) {
+    return guarded(message, capacity, [&] { *out = ggml_threadpool_new(params); });
 }
 
 int32_t tenon_llama_compute(llama_context * context, const llama_batch * batch, bool encode, int32_t * result,

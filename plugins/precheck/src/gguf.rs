@@ -194,6 +194,58 @@ const ARCHITECTURES: &[&str] = &[
     "xverse",
 ];
 
+/// Architectures whose layers may have no attention heads: recurrent ones, those that mix both, and those with layers
+/// that attend to nothing. The loader divides by the number of heads of none of them.
+const HEADLESS: &[&str] = &[
+    "arwkv7",
+    "bailingmoe3",
+    "clef",
+    "deci",
+    "deepseek4",
+    "falcon-h1",
+    "glm5-next",
+    "granitehybrid",
+    "jamba",
+    "kimi-k3",
+    "kimi-linear",
+    "lfm2",
+    "lfm2moe",
+    "mamba",
+    "mamba2",
+    "minimax-01",
+    "nemotron_h",
+    "nemotron_h_moe",
+    "plamo2",
+    "pockettts",
+    "qwen35",
+    "qwen35moe",
+    "qwen3next",
+    "qwen4exp",
+    "rwkv6",
+    "rwkv6qwen2",
+    "rwkv7",
+    "wavtokenizer-dec",
+];
+
+/// Keys that are divided by. Where one may be missing, llama.cpp has a default that is not 0.
+const DIVISORS: &[&str] = &[
+    "attention.group_norm_groups",
+    "attention.indexer.block_size",
+    "attention.output_group_count",
+    "decision.head_count",
+    "experts_per_group",
+    "full_attention_interval",
+    "interleave_moe_layer_step",
+    "ple.head_vocab_sizes",
+    "ssm.group_count",
+    "ssm.inner_size",
+    "ssm.time_step_rank",
+    "wkv.head_size",
+];
+
+/// Architectures that divide by the number of experts in use even where there are none.
+const UNASKED_EXPERTS: &[&str] = &["qwen35moe", "qwen3next", "qwen4exp"];
+
 /// Tensor types: number, elements of a block, bytes of a block.
 const TENSOR_TYPES: &[(u32, u64, u64)] = &[
     (0, 1, 4),
@@ -761,11 +813,14 @@ impl<'a> Model<'a> {
         self.optional("pooling_type", 0, 4)?;
         self.optional("attention.key_length", 1, 1 << 16)?;
         self.optional("attention.value_length", 1, 1 << 16)?;
+        self.optional("vocab_size", 0, MAX_TOKENS)?;
         self.heads(width)?;
         self.numbers("feed_forward_length", 1 << 24)?;
+        self.divisors()?;
         self.rope(width)?;
         self.epsilons()?;
         self.experts()?;
+        self.experts_width(layers)?;
         self.tokenizer()?;
         let shape = self.shape(layers, width, context)?;
         Ok((self.architecture, shape))
@@ -775,11 +830,6 @@ impl<'a> Model<'a> {
     fn shape(&self, layers: u64, width: u64, context: u64) -> Result<Shape> {
         let heads = self.numbers("attention.head_count", width)?;
         let key_heads = self.numbers("attention.head_count_kv", width)?;
-        let of_layer = |numbers: &[u64], layer: usize| match numbers {
-            [] => None,
-            [one] => Some(*one),
-            many => Some(many.get(layer).copied().unwrap_or(0)),
-        };
         let key_heads = (0..layers as usize)
             .map(|layer| of_layer(&key_heads, layer).or(of_layer(&heads, layer)).unwrap_or(0))
             .collect();
@@ -845,12 +895,53 @@ impl<'a> Model<'a> {
     fn heads(&self, width: u64) -> Result<()> {
         let heads = self.numbers("attention.head_count", width)?;
         let key_heads = self.numbers("attention.head_count_kv", width)?;
+        if !HEADLESS.contains(&self.architecture.as_str()) && (heads.is_empty() || heads.contains(&0)) {
+            let key = self.key("attention.head_count");
+            return self.fail(&key, format!("\"{key}\" is missing or 0, and the loader divides by it"));
+        }
         if let ([heads], [key_heads]) = (&heads[..], &key_heads[..])
             && *key_heads > 0
             && heads % key_heads != 0
         {
             let key = self.key("attention.head_count_kv");
             return self.fail(&key, format!("{heads} heads cannot share {key_heads} key heads"));
+        }
+        Ok(())
+    }
+
+    /// Numbers that the loader or the graph divides by. An integer division by 0 is a signal, which nothing catches.
+    fn divisors(&self) -> Result<()> {
+        for name in DIVISORS {
+            // PLaMo 2 has no groups and says so.
+            let groupless = *name == "ssm.group_count" && self.architecture == "plamo2";
+            // Llama 4 without experts says 0, and only ERNIE divides unasked.
+            let unasked = *name != "interleave_moe_layer_step" || self.architecture == "ernie4_5-moe";
+            if !groupless && unasked && self.numbers(name, u64::from(u32::MAX))?.contains(&0) {
+                let key = self.key(name);
+                return self.fail(&key, format!("\"{key}\" is 0, and the loader divides by it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file does not say how wide an expert is, the loader divides by the number of experts in use.
+    fn experts_width(&self, layers: u64) -> Result<()> {
+        let used = self.numbers("expert_used_count", MAX_EXPERTS)?;
+        let widths = self.numbers("expert_feed_forward_length", 1 << 24)?;
+        let hidden = self.numbers("feed_forward_length", 1 << 24)?;
+        let experts = self.optional("expert_count", 0, MAX_EXPERTS)?.unwrap_or(0);
+        let divides = |layer: usize| of_layer(&widths, layer).unwrap_or(0) == 0;
+        let idle = |layer: usize| of_layer(&used, layer).unwrap_or(0) == 0;
+        // These look at their first layer only, and whether they have experts or not; Nemotron looks at each that has
+        // some; the others make sure by themselves.
+        let first = UNASKED_EXPERTS.contains(&self.architecture.as_str()) && divides(0) && idle(0);
+        let later = experts > 0
+            && self.architecture.starts_with("nemotron_h")
+            && (0..layers as usize)
+                .any(|layer| of_layer(&hidden, layer).unwrap_or(0) > 0 && divides(layer) && idle(layer));
+        if first || later {
+            let key = self.key("expert_used_count");
+            return self.fail(&key, format!("\"{key}\" is 0 in a layer whose experts have no width of their own"));
         }
         Ok(())
     }
@@ -932,7 +1023,9 @@ impl<'a> Model<'a> {
             return self.fail(key, format!("there is no \"{key}\", so no text can be read or written"));
         };
         let special: &[(&str, u64)] = match model.as_str() {
-            "none" | "no_vocab" => return Ok(()),
+            "none" | "no_vocab" => {
+                return self.fail(key, "the model has no vocabulary, so no text can be read or written");
+            }
             "llama" => &[("bos", 1), ("eos", 2), ("unknown", 0)],
             "bert" => &[("bos", 101), ("unknown", 100), ("seperator", 102), ("padding", 0), ("mask", 103)],
             "gpt2" | "gemma4" | "hybriddna" | "whitespace" => &[],
@@ -1005,6 +1098,15 @@ impl<'a> Model<'a> {
     }
 }
 
+/// Of a number for all layers or one for each, that of a layer.
+fn of_layer(numbers: &[u64], layer: usize) -> Option<u64> {
+    match numbers {
+        [] => None,
+        [one] => Some(*one),
+        many => Some(many.get(layer).copied().unwrap_or(0)),
+    }
+}
+
 /// Where the tensor entries of a sound file end and its weights begin.
 pub(crate) fn metadata_end(bytes: &[u8]) -> Option<usize> {
     let mut file = File::new(std::io::Cursor::new(bytes)).ok()?;
@@ -1064,13 +1166,75 @@ mod tests {
 
     #[test]
     fn refuses_each_header_that_kills_the_native_loader() {
-        assert_eq!(GGUF_KILLERS.len(), 9);
+        assert_eq!(GGUF_KILLERS.len(), 15);
         for (name, lie) in GGUF_KILLERS {
             let mut file = GgufFile::tiny();
             lie(&mut file);
             let refused = checked(&file.bytes());
             assert!(refused.is_err(), "{name} passed");
         }
+    }
+
+    #[test]
+    fn refuses_zeros_that_are_divided_by_and_no_others() {
+        let renamed = |architecture: &str, name: &str, number: u32| {
+            let mut file = GgufFile::tiny();
+            file.rename(architecture);
+            file.set_u32(&format!("{architecture}.{name}"), number);
+            checked(&file.bytes()).map(|_| ()).map_err(|error| error.message)
+        };
+        for (architecture, name) in [
+            ("gemma2", "attention.head_count"),
+            ("deepseek4", "attention.output_group_count"),
+            ("ernie4_5-moe", "interleave_moe_layer_step"),
+            ("falcon-h1", "ssm.group_count"),
+            ("mamba2", "ssm.time_step_rank"),
+            ("nemotron_h", "ssm.inner_size"),
+            ("qwen3next", "full_attention_interval"),
+            ("rwkv7", "wkv.head_size"),
+            ("wavtokenizer-dec", "attention.group_norm_groups"),
+        ] {
+            let message = renamed(architecture, name, 0).expect_err(name);
+            assert!(message.contains(name) && message.contains("divides by it"), "{architecture}: {message}");
+        }
+        for (architecture, name) in [
+            ("jamba", "attention.head_count"),
+            ("mamba", "attention.head_count"),
+            ("plamo2", "ssm.group_count"),
+            ("llama4", "interleave_moe_layer_step"),
+        ] {
+            assert_eq!(renamed(architecture, name, 0), Ok(()), "{architecture} {name}");
+        }
+        let message = renamed("qwen3next", "expert_used_count", 0).unwrap_err();
+        assert!(message.contains("no width of their own"), "{message}");
+        assert_eq!(renamed("qwen3next", "expert_feed_forward_length", 64), Ok(()));
+    }
+
+    #[test]
+    fn a_layer_without_heads_is_refused_where_every_layer_has_some() {
+        let mut file = GgufFile::tiny();
+        file.set_u32("llama.block_count", 2);
+        let heads = |numbers: &[u32]| {
+            let mut array = 4_u32.to_le_bytes().to_vec();
+            array.extend((numbers.len() as u64).to_le_bytes());
+            numbers.iter().for_each(|number| array.extend(number.to_le_bytes()));
+            array
+        };
+        file.set("llama.attention.head_count", 9, heads(&[2, 0]));
+        let message = checked(&file.bytes()).unwrap_err().message;
+        assert!(message.contains("head_count"), "{message}");
+        file.rename("deci");
+        assert!(checked(&file.bytes()).is_ok());
+    }
+
+    #[test]
+    fn refuses_a_model_without_a_vocabulary() {
+        for kind in [&b"none"[..], b"no_vocab"] {
+            let message = refusal(|file| file.set_text("tokenizer.ggml.model", kind));
+            assert!(message.contains("no vocabulary"), "{message}");
+        }
+        let message = refusal(|file| file.set_u32("llama.vocab_size", u32::MAX));
+        assert!(message.contains("vocab_size"), "{message}");
     }
 
     #[test]

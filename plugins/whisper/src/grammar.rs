@@ -1,13 +1,11 @@
-//! Grammars in GBNF, checked and compiled into the rules that whisper.cpp follows.
+//! Grammars in GBNF, checked and compiled into rules that [`crate::matching`] follows.
 //!
-//! whisper.cpp trusts the rules: an undefined rule, a missing end or left recursion is a segmentation fault. So they are
-//! all refused here, and nesting and size are bounded.
+//! Undefined rules and left recursion are refused here, and size, nesting and the ways in which a rule can begin are
+//! bounded.
 
-#![allow(unsafe_code)]
-
+use crate::matching::Stacks;
 use std::collections::HashMap;
 use tenon_plugin::{Error, Result};
-use whisper_rs::whisper_rs_sys as sys;
 
 /// Longest grammar in bytes.
 const BYTES: usize = 64 * 1024;
@@ -15,39 +13,51 @@ const BYTES: usize = 64 * 1024;
 const DEPTH: usize = 64;
 /// Most rules, those that repetitions and parentheses make included.
 const RULES: usize = 4096;
+/// Most steps to see in which ways all the rules can go on.
+const STEPS: usize = 1 << 22;
 
-/// Rules that whisper.cpp can follow safely.
+/// Rules that can be followed safely.
 #[derive(Clone, Debug)]
 pub struct Grammar {
     rules: Vec<Vec<Element>>,
     start: usize,
+    /// Name of the rule to start with.
+    name: String,
 }
 
-/// A grammar element in the engine's layout.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
-struct Element(sys::whisper_grammar_element);
-
-const END: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_END;
-const ALTERNATIVE: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_ALT;
-const RULE: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_RULE_REF;
-const CHAR: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_CHAR;
-const NOT_CHAR: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_CHAR_NOT;
-const RANGE_END: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_CHAR_RNG_UPPER;
-const OR_CHAR: sys::whisper_gretype = sys::whisper_gretype_WHISPER_GRETYPE_CHAR_ALT;
-
-fn element(kind: sys::whisper_gretype, value: u32) -> Element {
-    Element(sys::whisper_grammar_element { type_: kind, value })
+/// A part of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// What it is.
+    pub kind: Kind,
+    /// A code point, or the number of a rule.
+    pub value: u32,
 }
 
-impl Element {
-    fn kind(self) -> sys::whisper_gretype {
-        self.0.type_
-    }
+/// What a part of a rule is. A class is one `Char` or `NotChar` with what belongs to it behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// End of the rule.
+    End,
+    /// End of an alternative, with another one behind it.
+    Alternative,
+    /// Another rule.
+    Rule,
+    /// A code point.
+    Char,
+    /// Any code point but this.
+    NotChar,
+    /// The code point before it begins a range, which ends with this one.
+    RangeEnd,
+    /// One more code point of a class.
+    OrChar,
 }
 
-// SAFETY: plain numbers.
-unsafe impl Send for Element {}
+use Kind::{Alternative, Char, End, NotChar, OrChar, RangeEnd, Rule};
+
+fn element(kind: Kind, value: u32) -> Element {
+    Element { kind, value }
+}
 
 impl Grammar {
     /// Compiles a grammar whose texts follow the rule `start`.
@@ -65,15 +75,20 @@ impl Grammar {
                 return Err(Error::options(format!("the grammar uses the rule \"{name}\" but does not define it")));
             }
         }
-        let grammar = Self { rules: parser.rules, start: start_id };
+        let grammar = Self { rules: parser.rules, start: start_id, name: start.to_owned() };
         grammar.refuse_left_recursion(&parser.names)?;
+        grammar.refuse_too_many_ways(&parser.names)?;
         Ok(grammar)
     }
 
-    /// The rules as the engine takes them: one pointer each, valid as long as the grammar.
-    pub fn pointers(&self) -> Vec<*const sys::whisper_grammar_element> {
-        // The element is transparent over the engine's.
-        self.rules.iter().map(|rule| rule.as_ptr().cast()).collect()
+    /// The rules; the number of a rule is its index.
+    pub fn rules(&self) -> &[Vec<Element>] {
+        &self.rules
+    }
+
+    /// Name of the rule to start with.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Index of the rule to start with.
@@ -90,11 +105,31 @@ impl Grammar {
             let mut next = begins[rule].clone();
             while let Some(other) = next.pop() {
                 if other == rule {
-                    let name = names.iter().find(|(_, id)| **id == rule).map_or("a repetition", |(name, _)| name);
+                    let name = name_of(rule, names);
                     return Err(Error::options(format!("in the grammar \"{name}\" can begin with itself")));
                 }
                 if !std::mem::replace(&mut seen[other], true) {
                     next.extend(&begins[other]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rules that can be empty, one behind and within another, can begin in more ways than there is time to try.
+    fn refuse_too_many_ways(&self, names: &HashMap<String, usize>) -> Result<()> {
+        let mut stacks = Stacks::new(self);
+        let mut steps = 0;
+        for (id, rule) in self.rules.iter().enumerate() {
+            for at in (0..rule.len()).filter(|at| rule[*at].kind == Rule) {
+                steps += stacks.steps_from(id, at).unwrap_or(STEPS);
+                if steps >= STEPS {
+                    let name = name_of(id, names);
+                    let message = format!(
+                        "in the grammar \"{name}\" can go on in too many ways: have fewer parts in it \
+                                           that can be empty, and fewer that can begin alike"
+                    );
+                    return Err(Error::options(message).detail("option", "grammar"));
                 }
             }
         }
@@ -108,7 +143,7 @@ impl Grammar {
             let mut changed = false;
             for (id, rule) in self.rules.iter().enumerate() {
                 let is_empty = |part: &[Element]| {
-                    part.iter().all(|element| element.kind() == RULE && nullable[element.0.value as usize])
+                    part.iter().all(|element| element.kind == Rule && nullable[element.value as usize])
                 };
                 if !nullable[id] && alternatives(rule).any(is_empty) {
                     nullable[id] = true;
@@ -122,9 +157,14 @@ impl Grammar {
     }
 }
 
+/// What a rule is called in messages.
+fn name_of(rule: usize, names: &HashMap<String, usize>) -> &str {
+    names.iter().find(|(_, id)| **id == rule).map_or("a repetition", |(name, _)| name)
+}
+
 /// The alternatives of a rule, without their ends.
 fn alternatives(rule: &[Element]) -> impl Iterator<Item = &[Element]> {
-    rule[..rule.len().saturating_sub(1)].split(|element| element.kind() == ALTERNATIVE)
+    rule[..rule.len().saturating_sub(1)].split(|element| element.kind == Alternative)
 }
 
 /// The rules that a text of this rule can begin with.
@@ -132,10 +172,10 @@ fn begins_with(rule: &[Element], nullable: &[bool]) -> Vec<usize> {
     let mut begins = Vec::new();
     for alternative in alternatives(rule) {
         for element in alternative {
-            if element.kind() != RULE {
+            if element.kind != Rule {
                 break;
             }
-            let id = element.0.value as usize;
+            let id = element.value as usize;
             begins.push(id);
             if !nullable[id] {
                 break;
@@ -199,9 +239,9 @@ impl Parser<'_> {
             }
             self.at += 1;
             self.space(true);
-            body.push(element(ALTERNATIVE, 0));
+            body.push(element(Alternative, 0));
         }
-        body.push(element(END, 0));
+        body.push(element(End, 0));
         Ok(body)
     }
 
@@ -228,7 +268,7 @@ impl Parser<'_> {
                     }
                     self.at += 1;
                     let id = self.new_rule(inner)?;
-                    body.push(element(RULE, id));
+                    body.push(element(Rule, id));
                 }
                 b'*' | b'+' | b'?' => {
                     let Some(start) = last.take() else {
@@ -241,7 +281,7 @@ impl Parser<'_> {
                     last = Some(body.len());
                     let name = self.name()?;
                     let id = self.rule(&name)?;
-                    body.push(element(RULE, id as u32));
+                    body.push(element(Rule, id as u32));
                 }
                 _ => break,
             }
@@ -256,15 +296,15 @@ impl Parser<'_> {
         let id = self.new_rule(Vec::new())?;
         let mut rule = repeated.clone();
         if how != b'?' {
-            rule.push(element(RULE, id));
+            rule.push(element(Rule, id));
         }
-        rule.push(element(ALTERNATIVE, 0));
+        rule.push(element(Alternative, 0));
         if how == b'+' {
             rule.extend(repeated);
         }
-        rule.push(element(END, 0));
+        rule.push(element(End, 0));
         self.rules[id as usize] = rule;
-        body.push(element(RULE, id));
+        body.push(element(Rule, id));
         Ok(())
     }
 
@@ -272,7 +312,7 @@ impl Parser<'_> {
         self.at += 1;
         while self.peek() != Some(b'"') {
             let point = self.point()?;
-            body.push(element(CHAR, point));
+            body.push(element(Char, point));
         }
         self.at += 1;
         Ok(())
@@ -282,21 +322,21 @@ impl Parser<'_> {
         self.at += 1;
         let is_negative = self.peek() == Some(b'^');
         self.at += usize::from(is_negative);
-        let mut kind = if is_negative { NOT_CHAR } else { CHAR };
+        let mut kind = if is_negative { NotChar } else { Char };
         if self.peek() == Some(b']') {
             return Err(self.error("[] matches nothing"));
         }
         while self.peek() != Some(b']') {
             let first = self.point()?;
             body.push(element(kind, first));
-            kind = OR_CHAR;
+            kind = OrChar;
             if self.peek() == Some(b'-') && self.text.get(self.at + 1) != Some(&b']') {
                 self.at += 1;
                 let last = self.point()?;
                 if last < first {
                     return Err(self.error("a range ends before it begins"));
                 }
-                body.push(element(RANGE_END, last));
+                body.push(element(RangeEnd, last));
             }
         }
         self.at += 1;
@@ -404,18 +444,31 @@ mod tests {
         let grammar = grammar.unwrap();
         assert_eq!(grammar.start(), 0);
         // root, on, the group, and three repetitions.
-        assert_eq!(grammar.pointers().len(), 6);
-        assert!(grammar.rules.iter().all(|rule| rule.last().is_some_and(|element| element.kind() == END)));
+        assert_eq!(grammar.rules().len(), 6);
+        assert!(grammar.rules.iter().all(|rule| rule.last().is_some_and(|element| element.kind == End)));
     }
 
     #[test]
-    fn refuses_what_would_be_a_segmentation_fault() {
+    fn refuses_what_cannot_be_followed() {
         assert_eq!(refusal("root ::= other"), "the grammar uses the rule \"other\" but does not define it");
         assert_eq!(refusal("root ::= root \"a\""), "in the grammar \"root\" can begin with itself");
         assert_eq!(refusal("root ::= a\na ::= \"b\"? root"), "in the grammar \"root\" can begin with itself");
         assert!(refusal("root ::= (\"a\"?)*").contains("can begin with itself"));
         assert_eq!(refusal("top ::= \"a\""), "the grammar has no rule \"root\" to start with");
         assert_eq!(refusal(""), "the grammar has no rule \"root\" to start with");
+    }
+
+    #[test]
+    fn refuses_what_can_go_on_in_too_many_ways() {
+        let twice = |levels: usize| {
+            let rules: Vec<String> = (0..levels).map(|n| format!("x{n} ::= x{} x{}\n", n + 1, n + 1)).collect();
+            format!("root ::= x0\n{}x{levels} ::= \"a\" |\n", rules.concat())
+        };
+        assert!(Grammar::parse(&twice(5), "root").is_ok());
+        assert!(refusal(&twice(26)).contains("can go on in too many ways"));
+        let many = |count: usize| format!("root ::= {}\nc0 ::= c1\nc1 ::= \"a\" |", "c0 ".repeat(count));
+        assert!(Grammar::parse(&many(100), "root").is_ok());
+        assert!(refusal(&many(15_000)).contains("\"root\" can go on in too many ways"));
     }
 
     #[test]

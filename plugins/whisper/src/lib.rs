@@ -1,15 +1,18 @@
 //! Speech to text by whisper.cpp, as a Tenon plugin.
 //!
-//! `model` checks and loads files (`source` reads them), `estimate` says what memory they will take, `session` runs the tasks: it cuts the audio (`windows`), leaves silence out
-//! (`silence`), tells the engine what to do (`options` → `decoding`) on a thread of its own (`job`), and emits what
-//! comes (`transcript`). `native` and `shim.cpp` are the only places that touch C++. `docs/whisper.md` tells what is
+//! `model` checks and loads files (`source` reads them), `estimate` says what memory they will take, `session` runs the
+//! tasks: it cuts the audio (`windows`), leaves silence out (`silence`), tells the engine what to do (`options` →
+//! `decoding`) on a thread of its own (`job`), says which tokens may come next (`filter`; `grammar` → `matching`), and
+//! emits what comes (`transcript`). `native` and `shim.cpp` are the only places that touch C++. `docs/whisper.md` tells what is
 //! like whisper-cli and what is not.
 
 mod decoding;
 mod estimate;
+mod filter;
 mod grammar;
 mod job;
 mod languages;
+mod matching;
 mod model;
 mod native;
 mod options;

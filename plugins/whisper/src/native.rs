@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::decoding::Decoding;
+use crate::filter::{FIRST_TIMESTAMP_S, Filter, Marks};
 use crate::samples::Samples;
 use crate::source::{Bytes, Source};
 use crate::vocabulary::Texts;
@@ -15,9 +16,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tenon_plugin::{Error, Result, log};
 use whisper_rs::whisper_rs_sys as sys;
@@ -241,6 +242,31 @@ impl Context {
         // SAFETY: the context is live.
         unsafe { sys::whisper_token_eot(self.raw.as_ptr()) }
     }
+
+    /// Number of tokens.
+    fn tokens(&self) -> i32 {
+        // SAFETY: the context is live.
+        unsafe { sys::whisper_n_vocab(self.raw.as_ptr()) }
+    }
+
+    /// What a request wants of the next token.
+    fn filter(&self, decoding: &Decoding) -> Filter {
+        let mut filter = Filter::new(&decoding.suppressed);
+        if let Some(grammar) = &decoding.grammar {
+            // SAFETY: the context is live.
+            let (first, positions) = unsafe {
+                (sys::whisper_token_beg(self.raw.as_ptr()), sys::whisper_model_n_audio_ctx(self.raw.as_ptr()))
+            };
+            let marks = Marks {
+                end_of_text: usize::try_from(self.end_of_text()).unwrap_or(0),
+                first_timestamp: usize::try_from(first).unwrap_or(0),
+                audio_ctx: usize::try_from(positions).unwrap_or(0),
+            };
+            let texts = (0..self.tokens()).map(|id| self.token(id).to_vec()).collect();
+            filter.follow(grammar, decoding.grammar_penalty, decoding.suppress_nst, marks, texts);
+        }
+        filter
+    }
 }
 
 impl Texts for Arc<Context> {
@@ -344,15 +370,16 @@ impl State {
     /// They are given up as soon as the spectrogram is made, unless words get times, which are found in them.
     pub fn transcribe(&mut self, decoding: &Decoding, samples: Arc<Samples>, events: &Sender<Event>) -> Result<Counts> {
         let count = self.begin(&samples)?;
-        let hooks = Hooks::new(decoding, self.abort.clone(), events.clone());
-        let grammar = decoding.grammar.as_ref().map(|grammar| grammar.pointers());
+        let filter = self.context.filter(decoding);
+        let hooks = Hooks::new(filter, self.context.tokens(), self.abort.clone(), events.clone());
+        let rule = any_text_without(hooks.filter.bar());
+        let mut rules = [rule.as_ptr()];
         let mut params = parameters(decoding, &hooks);
-        if let (Some(pointers), Some(grammar)) = (&grammar, &decoding.grammar) {
-            // whisper.cpp reads the rules through a pointer to pointers to const.
-            params.grammar_rules = pointers.as_ptr().cast_mut();
-            params.n_grammar_rules = pointers.len();
-            params.i_start_rule = grammar.start();
-            params.grammar_penalty = decoding.grammar_penalty;
+        if decoding.grammar.is_some() {
+            params.grammar_rules = rules.as_mut_ptr();
+            params.n_grammar_rules = rules.len();
+            params.i_start_rule = 0;
+            params.grammar_penalty = hooks.filter.penalty();
         }
         self.is_usable = false;
         WORKING.set(Some(self.abort.clone()));
@@ -372,6 +399,9 @@ impl State {
         if code == KEY_VALUE_MEMORY_FAILED {
             // whisper.cpp has freed the state itself.
             self.raw = std::ptr::null_mut();
+        }
+        if let Some(error) = hooks.take_failure() {
+            return Err(error);
         }
         self.has_sampled |= decoding.samples() || hooks.fallbacks.load(Relaxed) > 0;
         self.audio_ctx = Some(decoding.audio_ctx);
@@ -515,7 +545,10 @@ pub struct Counts {
 struct Hooks {
     abort: Abort,
     events: Sender<Event>,
-    suppressed: Vec<i32>,
+    filter: Filter,
+    /// Number of tokens.
+    tokens: usize,
+    failure: Mutex<Option<Error>>,
     start: Instant,
     windows: AtomicU32,
     windows_with_text: AtomicU32,
@@ -528,11 +561,13 @@ struct Hooks {
 }
 
 impl Hooks {
-    fn new(decoding: &Decoding, abort: Abort, events: Sender<Event>) -> Self {
+    fn new(filter: Filter, tokens: i32, abort: Abort, events: Sender<Event>) -> Self {
         Self {
             abort,
             events,
-            suppressed: decoding.suppressed.clone(),
+            filter,
+            tokens: usize::try_from(tokens).unwrap_or(0),
+            failure: Mutex::new(None),
             start: Instant::now(),
             windows: AtomicU32::new(0),
             windows_with_text: AtomicU32::new(0),
@@ -577,6 +612,16 @@ impl Hooks {
         }
     }
 
+    /// Ends the work with an error of its own.
+    fn fail(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.abort.ask();
+    }
+
+    fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn send(&self, event: Event) {
         if matches!(event, Event::Segment(_)) && !self.window_has_text.swap(true, Relaxed) {
             self.windows_with_text.fetch_add(1, Relaxed);
@@ -591,7 +636,7 @@ fn called_back<T>(data: *mut c_void, on_panic: T, body: impl FnOnce(&Hooks) -> T
     // SAFETY: every callback is given the hooks of its transcription, which outlive it.
     let hooks = unsafe { &*data.cast::<Hooks>() };
     catch_unwind(AssertUnwindSafe(|| body(hooks))).unwrap_or_else(|_| {
-        hooks.abort.ask();
+        hooks.fail(Error::panic("a callback of whisper.cpp panicked"));
         on_panic
     })
 }
@@ -643,7 +688,7 @@ unsafe extern "C" fn on_segments(
 unsafe extern "C" fn on_logits(
     _: *mut sys::whisper_context,
     _: *mut sys::whisper_state,
-    _: *const sys::whisper_token_data,
+    tokens: *const sys::whisper_token_data,
     count: c_int,
     logits: *mut f32,
     data: *mut c_void,
@@ -652,10 +697,13 @@ unsafe extern "C" fn on_logits(
         if count == 0 {
             hooks.decoding_begins();
         }
-        for id in &hooks.suppressed {
-            // SAFETY: there is a logit for every token of the vocabulary, and the ids were taken from it.
-            unsafe { *logits.add(*id as usize) = f32::NEG_INFINITY };
-        }
+        // SAFETY: so many tokens were chosen so far, and plain numbers.
+        let tokens = (0..usize::try_from(count).unwrap_or(0)).map(|index| unsafe { (*tokens.add(index)).id });
+        let tokens: Vec<i32> = tokens.collect();
+        // SAFETY: there is a logit for every token of the vocabulary; nobody else has them during the call.
+        let logits = unsafe { std::slice::from_raw_parts_mut(logits, hooks.tokens) };
+        let outcome = hooks.filter.apply(&tokens, logits, &|| hooks.abort.is_asked());
+        outcome.unwrap_or_else(|error| hooks.fail(error));
     });
 }
 
@@ -677,6 +725,17 @@ unsafe fn read_segment(state: *mut sys::whisper_state, index: c_int) -> Segment 
             tokens: tokens.collect(),
         }
     }
+}
+
+/// The rule that whisper.cpp follows in place of a request's grammar: any code point but one, and then the same. It has
+/// one way to go on, so that whisper.cpp keeps one stack.
+fn any_text_without(bar: u32) -> [sys::whisper_grammar_element; 3] {
+    let element = |type_, value| sys::whisper_grammar_element { type_, value };
+    [
+        element(sys::whisper_gretype_WHISPER_GRETYPE_CHAR_NOT, bar),
+        element(sys::whisper_gretype_WHISPER_GRETYPE_RULE_REF, 0),
+        element(sys::whisper_gretype_WHISPER_GRETYPE_END, 0),
+    ]
 }
 
 /// The engine's parameters, which point into `decoding` and to `hooks`.
@@ -709,6 +768,7 @@ fn parameters(decoding: &Decoding, hooks: &Hooks) -> sys::whisper_full_params {
     params.temperature_inc = decoding.temperature_inc;
     params.entropy_thold = decoding.entropy_thold;
     params.logprob_thold = decoding.logprob_thold;
+    params.max_initial_ts = FIRST_TIMESTAMP_S;
     params.no_speech_thold = decoding.no_speech_thold;
     params.greedy.best_of = decoding.best_of;
     params.beam_search.beam_size = decoding.beam_size;

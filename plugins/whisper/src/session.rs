@@ -103,6 +103,7 @@ impl Session {
         let outcome: Result<_> = job::run(call, &abort, &self.stragglers, work, |event| run.event(event, place))?;
         let (state, counts) = outcome?;
         self.state = Some(state);
+        run.writer.end_window();
         Ok(counts)
     }
 
@@ -167,10 +168,9 @@ impl Session {
         if !self.model.info.is_multilingual() {
             return Err(Error::unsupported("the model knows English only, so there is no language to detect"));
         }
-        let mut windows = Windows::new(input, CHUNK);
-        let Some(window) = windows.next(call)? else { return Err(Error::audio("the audio is empty")) };
-        let heard = window.samples.len();
-        let mut samples = window.samples;
+        let windows = Windows::new(input, CHUNK);
+        let Some(mut samples) = windows.beginning(call)? else { return Err(Error::audio("the audio is empty")) };
+        let heard = samples.len();
         samples.pad(MIN_SAMPLES)?;
         let began = Instant::now();
         let threads = options.threads.unwrap_or(self.model.threads).clamp(1, 256).cast_signed();
@@ -277,6 +277,11 @@ impl<'a> Run<'a> {
         if begin >= end {
             return None;
         }
+        // Less than a millisecond would be a duration of 0, which is all of the rest to whisper.cpp.
+        let duration_ms = if end < length { to_ms(end - begin) } else { 0 };
+        if self.plan.speech.is_none() && end < length && duration_ms == 0 {
+            return None;
+        }
         self.heard += end - begin;
         let mut place = Place { start_us: to_us(start), end_us: to_us(start + end), times: TimeMap::default() };
         if self.plan.speech.is_some() {
@@ -285,7 +290,6 @@ impl<'a> Run<'a> {
             samples.drop_front(begin as usize);
             return Some(Part { samples, place, offset_ms: 0, duration_ms: 0 });
         }
-        let duration_ms = if end < length { to_ms(end - begin) } else { 0 };
         Some(Part { samples, place, offset_ms: to_ms(begin), duration_ms })
     }
 

@@ -33,6 +33,12 @@ struct tenon_fault {
 
 }  // extern "C"
 
+// A plugin stays loaded until its process ends, and a request may run even then, when a program leaves main: what the
+// exit handlers of this library would destroy stays. Found before the C library's, and by this library alone.
+#if defined(__linux__)
+extern "C" __attribute__((visibility("hidden"))) int __cxa_atexit(void (*)(void *), void *, void *) { return 0; }
+#endif
+
 namespace {
 
 // Guarded calls that are under way on this thread.

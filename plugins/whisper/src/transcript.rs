@@ -46,8 +46,7 @@ pub struct Writer<'a> {
     vocabulary: &'a Vocabulary,
     words: bool,
     tokens: bool,
-    /// Bytes of a code point whose rest comes with the next segment.
-    held: Vec<u8>,
+    held: Held,
     /// Tokens emitted so far, special ones too.
     pub generated: u64,
 }
@@ -55,7 +54,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Emits to a call, with words and tokens if asked.
     pub fn new(call: &'a Call, vocabulary: &'a Vocabulary, words: bool, tokens: bool) -> Self {
-        Self { call, vocabulary, words, tokens, held: Vec::new(), generated: 0 }
+        Self { call, vocabulary, words, tokens, held: Held::default(), generated: 0 }
     }
 
     /// Emits a segment of a window.
@@ -64,7 +63,7 @@ impl<'a> Writer<'a> {
     /// The caller wants no more.
     pub fn segment(&mut self, segment: &Segment, place: &Place) -> Result<()> {
         self.generated += segment.tokens.len() as u64;
-        let text = self.whole_text(&segment.text);
+        let text = self.held.whole_text(&segment.text);
         let (start, end) = place.segment(segment);
         let words = if self.words { words(segment, self.vocabulary, place, (start, end)) } else { Vec::new() };
         let words: Vec<tenon_plugin::Word<'_>> = words
@@ -89,14 +88,30 @@ impl<'a> Writer<'a> {
         tenon_plugin::Token::new(token.id, self.vocabulary.bytes(token.id)).logprob(token.logprob).times(start, end)
     }
 
+    /// Nothing of a window that is over goes on in the next one.
+    pub fn end_window(&mut self) {
+        self.held.end();
+    }
+}
+
+/// Bytes of a code point whose rest comes with the next segment of the same window.
+#[derive(Debug, Default)]
+struct Held(Vec<u8>);
+
+impl Held {
     /// The text with the bytes held back before it, without a code point that the next segment ends.
     fn whole_text(&mut self, text: &[u8]) -> String {
-        self.held.extend_from_slice(text);
-        let whole = self.held.len() - unfinished(&self.held);
-        let rest = self.held.split_off(whole);
-        let text = String::from_utf8_lossy(&self.held).into_owned();
-        self.held = rest;
+        self.0.extend_from_slice(text);
+        let whole = self.0.len() - unfinished(&self.0);
+        let rest = self.0.split_off(whole);
+        let text = String::from_utf8_lossy(&self.0).into_owned();
+        self.0 = rest;
         text
+    }
+
+    /// Drops a code point whose rest does not come any more.
+    fn end(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -234,6 +249,15 @@ mod tests {
         {
             assert_eq!(unfinished(text), length, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_torn_code_point_goes_on_in_the_next_segment_and_not_in_the_next_window() {
+        let mut held = Held::default();
+        assert_eq!(held.whole_text(b"a\xe6"), "a");
+        assert_eq!(held.whole_text(b"\x9c\xac b\xe6"), "本 b");
+        held.end();
+        assert_eq!(held.whole_text(b" c"), " c");
     }
 
     #[test]

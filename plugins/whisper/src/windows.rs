@@ -72,6 +72,18 @@ impl<'a> Windows<'a> {
         Ok(Some(window))
     }
 
+    /// As many samples from the beginning as fit into a window, wherever it is quiet; none if there are none at all.
+    ///
+    /// # Errors
+    /// The call was cancelled, or the audio cannot be read.
+    pub fn beginning(mut self, call: &Call) -> Result<Option<Samples>> {
+        while !self.has_ended && self.buffer.len() < self.limit {
+            self.fill(call)?;
+        }
+        self.buffer.truncate(self.limit);
+        Ok(Some(self.buffer).filter(|samples| !samples.is_empty()))
+    }
+
     /// Samples that have gone out.
     pub fn consumed(&self) -> u64 {
         self.start

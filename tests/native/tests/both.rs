@@ -65,6 +65,19 @@ fn answers(backend: &str, model: &Model) -> Value {
 
 /// The child's part: loads the plugins in their order, runs them all at once, and prints what came.
 #[test]
+fn what_they_made_stays_when_a_program_ends_while_they_compute() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    for name in ["libtenon_whisper.so", "libtenon_llama.so"] {
+        let library = std::fs::read(plugin_folder().join(name)).unwrap();
+        let names = |symbol: &[u8]| library.windows(symbol.len()).any(|bytes| bytes == symbol);
+        // With it the C library would destroy tables that a request still reads.
+        assert!(names(b"__cxa_finalize") && !names(b"__cxa_atexit"), "{name} registers exit handlers");
+    }
+}
+
+#[test]
 fn child() {
     let Ok(order) = std::env::var(ORDER) else { return };
     let loaded: Vec<_> = order.split(',').map(|backend| (backend.to_owned(), load(backend))).collect();

@@ -179,12 +179,51 @@ fn a_grammar_is_kept_and_a_broken_one_is_refused_before_anything_is_written() {
         ("root ::= root \"a\" | \"b\"", "left-recursive"),
         ("start ::= \"a\"", "no rule \"root\""),
         ("root ::= \"a\"{0,5000}", "more than 2000"),
+        ("root ::= ([a-z{\"]?){0,300}", "may be empty"),
         (&"(".repeat(100_000), "more than 65536"),
     ] {
         let error = refusal(&mut session, greedy("x", json!({"grammar": grammar})));
         assert_eq!(error.kind(), ErrorKind::Options, "{error}");
         assert!(error.message().contains(why), "{error}");
     }
+}
+
+#[test]
+fn a_control_token_stands_for_no_text_of_a_grammar() {
+    let bench = tiny();
+    let mut session = bench.model.session().unwrap();
+    // Of the tiny model, token 3 is <|im_start|>.
+    for (grammar, text) in [("root ::= \"<|im_start|>\" \"yes\"", "<|im_start|>yes"), ("root ::= <[3]> \"yes\"", "yes")]
+    {
+        for seed in 0..3 {
+            let wish = json!({"grammar": grammar, "temperature": 2.0, "seed": seed, "max_tokens": 40});
+            assert_eq!(run(&mut session, greedy("choose", wish)).text, text, "{grammar}");
+        }
+    }
+}
+
+#[test]
+fn a_pattern_is_kept_and_the_reply_stays_json() {
+    let bench = tiny();
+    let mut session = bench.model.session().unwrap();
+    let schema = json!({"type": "string", "pattern": "^\\d{2}(-|[b-f])\\w{3}[ -~]?$"});
+    for seed in 0..5 {
+        let wish = json!({"json_schema": schema, "temperature": 2.0, "seed": seed, "max_tokens": 60});
+        let answer = run(&mut session, greedy("a code", wish));
+        let value: String = serde_json::from_str(&answer.text).unwrap();
+        assert!(value.chars().take(2).all(|letter| letter.is_ascii_digit()), "{value}");
+        assert!((6..=7).contains(&value.chars().count()), "{value}");
+    }
+}
+
+#[test]
+fn a_reply_that_is_whole_when_it_is_cut_is_not_called_incomplete() {
+    let bench = tiny();
+    let mut session = bench.model.session().unwrap();
+    let wish = json!({"json_schema": {"type": "null"}, "max_tokens": 4});
+    let answer = run(&mut session, greedy("give json", wish));
+    assert_eq!((answer.text.as_str(), answer.finish.unwrap().reason), ("null", FinishReason::Length));
+    assert!(answer.notes.is_empty(), "{:?}", answer.notes);
 }
 
 #[test]
@@ -210,6 +249,8 @@ fn a_schema_is_kept_and_one_that_cannot_be_is_refused() {
     for (schema, why) in [
         (json!({"type": "array", "uniqueItems": true}), "uniqueItems"),
         (json!({"type": "string", "format": "email"}), "email"),
+        (json!({"type": "string", "pattern": "^(?!a).*$"}), "the pattern at #"),
+        (json!({"type": "string", "pattern": "^(a?){0,300}$"}), "may be empty"),
         (json!({"$ref": "#/$defs/missing"}), "JSON Schema is none"),
     ] {
         let error = refusal(&mut session, greedy("x", json!({"json_schema": schema})));
@@ -256,6 +297,50 @@ fn what_a_template_refuses_is_its_own_sentence() {
 }
 
 #[test]
+fn tools_of_a_request_reach_the_template() {
+    let mut file = GgufFile::tiny();
+    file.set_text("tokenizer.chat_template", b"{{ raise_exception(tools[0] ~ documents[0]) }}");
+    let bench = open(&file, json!({"threads": 1})).unwrap();
+    let mut session = bench.model.session().unwrap();
+    let mut refused = |arguments: Value| {
+        let wish = json!({"threads": 1, "template_arguments": arguments});
+        refusal(&mut session, Request::chat(vec![message(Role::User, "hi")]).options(options(wish)))
+    };
+    let error = refused(json!({"tools": ["hammer"], "documents": ["book"]}));
+    assert!(error.message().contains("hammerbook"), "{error}");
+    assert!(refused(json!({"messages": []})).message().contains("\"messages\" cannot be given"));
+}
+
+#[test]
+fn templates_that_nest_deeply_are_refused_and_overflow_no_stack() {
+    let nest = "{% set ns = namespace(x=0) %}{% for i in range(20000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    for (template, why) in [
+        (format!("{{{{ {}1 }}}}", "not ".repeat(16_000)), "fuel"),
+        (format!("{{{{ 1{} }}}}", "+1".repeat(32_000)), "refuses"),
+        (format!("{nest}{{{{ ns.x | tojson }}}}"), "no more than 128 levels"),
+        (format!("{nest}{{{{ ns.x == 1 }}}}{{{{ raise_exception('reached') }}}}"), "reached"),
+        ("x".repeat(70_000), "more than 65536"),
+    ] {
+        let mut file = GgufFile::tiny();
+        let end = if why == "fuel" || why == "refuses" { "{{ raise_exception('fuel') }}" } else { "" };
+        file.set_text("tokenizer.chat_template", format!("{template}{end}").as_bytes());
+        let bench = open(&file, json!({"threads": 1})).unwrap();
+        let request = Request::chat(vec![message(Role::User, "hi")]).options(options(json!({"threads": 1})));
+        let error = refusal(&mut bench.model.session().unwrap(), request);
+        assert!(error.message().contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_model_without_a_vocabulary_is_refused() {
+    let mut file = GgufFile::tiny();
+    file.set_text("tokenizer.ggml.model", b"none");
+    let error = open(&file, json!({"threads": 1})).err().expect("it was opened");
+    assert_eq!(error.kind(), ErrorKind::Model, "{error}");
+    assert!(error.message().contains("no vocabulary"), "{error}");
+}
+
+#[test]
 fn embeds_each_text_by_itself() {
     let bench = tiny();
     let mut session = bench.model.session().unwrap();
@@ -271,6 +356,9 @@ fn embeds_each_text_by_itself() {
     }
     let error = refusal(&mut session, Request::embed(vec!["y".repeat(600)]).options(options(json!({"threads": 1}))));
     assert_eq!(error.kind(), ErrorKind::ContextOverflow);
+    // What the vocabulary puts around a text does not make one of nothing.
+    let error = refusal(&mut session, Request::embed(vec![String::new()]).options(options(json!({"threads": 1}))));
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
 }
 
 #[test]
@@ -305,12 +393,15 @@ fn options_that_contradict_each_other_are_refused() {
     let mut session = bench.model.session().unwrap();
     for wish in [
         json!({"repeat_penalty": 0.0}),
+        json!({"repeat_penalty": 1e-300}),
         json!({"grammar": "root ::= \"a\"", "json_schema": {"type": "null"}}),
         json!({"grammar": "root ::= \"a\"", "ignore_eos": true}),
     ] {
         assert_eq!(refusal(&mut session, greedy("x", wish)).kind(), ErrorKind::Options);
     }
     for wish in [
+        json!({"temperature": 1e-300}),
+        json!({"temperature": 1e-39}),
         json!({"temperature": 1.0, "mirostat": 1}),
         json!({"temperature": 1.0, "mirostat": 2, "mirostat_tau": 3.0}),
         json!({"temperature": 1.0, "typical_p": 0.5, "top_n_sigma": 1.0, "repeat_penalty": 1.3, "repeat_last_n": -1}),

@@ -202,6 +202,60 @@ fn audio_of_a_few_samples_is_heard_and_no_time_is_past_its_end() {
     assert_eq!(error.kind(), ErrorKind::Audio, "{error}");
 }
 
+/// A grammar of rules that are each two of the next one, the last of which can be empty.
+fn doubling(levels: usize) -> String {
+    let rules: Vec<String> = (0..levels).map(|level| format!("x{level} ::= x{0} x{0}\n", level + 1)).collect();
+    format!("root ::= x0\n{}x{levels} ::= \"a\" |\n", rules.concat())
+}
+
+/// A grammar in which every letter opens one of two brackets, so that the ways to go on double with it.
+fn brackets() -> String {
+    "root ::= [a-z ] root \"1\" | [a-z ] root \"2\" | [a-z ]".to_owned()
+}
+
+#[test]
+fn an_ambiguous_grammar_gives_what_a_plain_one_gives() {
+    let bench = bench();
+    let mut session = bench.model.session().unwrap();
+    let samples = speech(3.0, 12);
+    let mut answer = |grammar: &str| {
+        let asked = json!({"grammar": grammar, "beam_size": 1, "audio_ctx": 512, "tokens": true, "threads": 1});
+        session.run(&request(samples.clone(), asked)).unwrap()
+    };
+    let plain = answer("root ::= [a-z ]+");
+    assert!(!plain.segments.is_empty());
+    for grammar in ["root ::= (\" \"? [a-z]+ \" \"?)+", "root ::= (word | name)*\nword ::= [a-z ]\nname ::= [a-z ]+"] {
+        assert_eq!(essence(&answer(grammar)), essence(&plain), "{grammar}");
+    }
+}
+
+#[test]
+fn text_outside_of_a_grammar_gets_the_penalty_and_text_inside_of_it_is_left_alone() {
+    let bench = bench();
+    let asked = |more: Value| with(json!({"beam_size": 2, "audio_ctx": 512, "tokens": true, "threads": 1}), more);
+    let answer = |more: Value| bench.model.session().unwrap().run(&request(speech(3.0, 12), asked(more))).unwrap();
+    let free = answer(json!({}));
+    assert!(!free.segments.is_empty());
+    assert_eq!(essence(&answer(json!({"grammar": "root ::= [^0-9]*"}))), essence(&free));
+    assert_eq!(essence(&answer(json!({"grammar": "root ::= \"x\"", "grammar_penalty": 0}))), essence(&free));
+    let bound = answer(json!({"grammar": "root ::= (\" \" [f-z]+)*"}));
+    let text: String = bound.segments.iter().map(|segment| segment.text.as_str()).collect();
+    assert!(!text.contains(['a', 'b', 'c', 'd', 'e']), "{text}");
+}
+
+#[test]
+fn nothing_is_heard_past_a_duration_that_ends_just_behind_a_cut() {
+    let bench = bench();
+    let recording = read(&root().join("models/recordings/eleven-seconds.wav"));
+    let mut session = bench.model.session().unwrap();
+    for duration in 3_100..3_112 {
+        let asked = with(fast(), json!({"window_s": 4, "duration": duration}));
+        let answer = session.run(&request(recording.clone(), asked)).unwrap();
+        let end = i64::from(duration) * 1000;
+        assert!(answer.segments.iter().all(|one| one.end_us <= end), "{duration}: {:?}", answer.segments);
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_with_a_sentence() {
     for (asked, kind, part) in [
@@ -216,6 +270,8 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
         (json!({"vad": true}), ErrorKind::Options, "role \"vad\""),
         (json!({"grammar": "root ::= other"}), ErrorKind::Options, "does not define it"),
         (json!({"grammar": "root ::= root \"a\""}), ErrorKind::Options, "begin with itself"),
+        (json!({"grammar": doubling(26)}), ErrorKind::Options, "can go on in too many ways"),
+        (json!({"grammar": brackets()}), ErrorKind::Options, "starts with \"root\" is too ambiguous"),
         (json!({"suppress_regex": "("}), ErrorKind::Options, "no regular expression"),
     ] {
         let error = refusal(asked.clone());

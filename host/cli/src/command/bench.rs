@@ -57,7 +57,8 @@ struct Spread {
 
 impl Spread {
     fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
+        // A run without a rate, in which nothing was generated, says nothing about the others.
+        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
         sorted.sort_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
         let middle = sorted.len() / 2;
@@ -107,20 +108,28 @@ fn recording(context: &Context, args: &Bench) -> Outcome<PathBuf> {
 fn text(context: &Context, args: &Bench, model: &Model, task: &str) -> Outcome<Vec<Row>> {
     let mut options = Options::new();
     options.set("max_tokens", args.generate_tokens).set("temperature", 0);
+    // A model that has nothing to say to the prompt would end at once, and there would be nothing to measure.
+    if model.schema(task)?.fields().iter().any(|field| field.name == "ignore_eos") {
+        options.set("ignore_eos", true);
+    }
     let (mut prompt, mut generate, mut counts) = (Vec::new(), Vec::new(), (0, 0));
+    // A vocabulary has one or two tokens for a word: the first run, which is not counted, tells how many.
+    let wanted = args.prompt_tokens as usize;
+    let mut words = wanted / 2 + 1;
     for run in 0..=args.runs {
         // A session of its own: what is remembered from the run before must not make the prompt free.
         let mut session = model.session()?;
-        let words = "turn on the light in the kitchen ".repeat(args.prompt_tokens as usize / 7 + 1);
         let input = match task {
-            task::CHAT => Input::Messages(vec![Message { role: Role::User, content: words }]),
-            _ => Input::Prompt(words),
+            task::CHAT => Input::Messages(vec![Message { role: Role::User, content: prompt_of(words) }]),
+            _ => Input::Prompt(prompt_of(words)),
         };
         let answer = ask(context, &mut session, Request::new(task, input).options(options.clone()))?;
         let usage = answer.usage;
         counts = (usage.prompt_tokens - usage.cached_tokens.min(usage.prompt_tokens), usage.generated_tokens);
-        let rate = |tokens: u64, us: i64| if us > 0 { tokens as f64 * 1e6 / us as f64 } else { f64::NAN };
-        if run > 0 {
+        let rate = |tokens: u64, us: i64| if tokens > 0 && us > 0 { tokens as f64 * 1e6 / us as f64 } else { f64::NAN };
+        if run == 0 {
+            words = words_for(wanted, words, usage.prompt_tokens);
+        } else {
             prompt.push(rate(counts.0, usage.prompt_us));
             generate.push(rate(counts.1, usage.generate_us));
         }
@@ -132,6 +141,19 @@ fn text(context: &Context, args: &Bench, model: &Model, task: &str) -> Outcome<V
         input: json!({"tokens": tokens}),
     };
     Ok(vec![row("prompt", &prompt, counts.0), row("generate", &generate, counts.1)])
+}
+
+/// How many words make as many tokens as wanted, when `words` made `tokens`.
+fn words_for(wanted: usize, words: usize, tokens: u64) -> usize {
+    let share = wanted as f64 / tokens as f64;
+    // A backend that does not count its tokens gets a word for each.
+    if tokens == 0 { wanted } else { ((words as f64 * share).round() as usize).clamp(1, wanted) }
+}
+
+fn prompt_of(words: usize) -> String {
+    let phrase = ["turn", "on", "the", "light", "in", "the", "kitchen"];
+    let words: Vec<&str> = phrase.into_iter().cycle().take(words).collect();
+    words.join(" ")
 }
 
 fn ask(context: &Context, session: &mut Session, request: Request) -> Outcome<Answer> {
@@ -194,5 +216,15 @@ mod tests {
         let odd = Spread::of(&[9.0, 1.0, 5.0]);
         assert_eq!((odd.median, odd.least, odd.most), (5.0, 1.0, 9.0));
         assert!(Spread::of(&[]).median.is_nan());
+        assert_eq!(Spread::of(&[f64::NAN, 2.0]).median, 2.0);
+    }
+
+    #[test]
+    fn the_words_of_a_prompt_follow_from_what_the_first_run_counted() {
+        assert_eq!(words_for(128, 65, 130), 64);
+        assert_eq!(words_for(128, 65, 65), 128);
+        assert_eq!(words_for(1, 1, 30), 1);
+        assert_eq!(words_for(10, 6, 0), 10);
+        assert_eq!(prompt_of(9), "turn on the light in the kitchen turn on");
     }
 }

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::failure::Outcome;
 use crate::output::{Table, size};
 use serde_json::{Value, json};
+use tenon::Device;
 
 /// Runs the command, with `--isolation worker` as workers see the machine. Loads every plugin that can be loaded; the
 /// others are `tenon doctor`'s business.
@@ -28,16 +29,35 @@ pub fn run(context: &Context) -> Outcome {
                 memory(device.memory_total),
                 memory(device.memory_free),
             ]);
-            let mut row = json!({"backend": plugin.id});
-            merge(&mut row, json!(device));
-            rows.push(row);
+            rows.push(to_json(&plugin.id, device));
         }
     }
     if context.out.json { context.out.json(&json!(rows)) } else { context.out.text(&table.to_string()) }
 }
 
-fn merge(row: &mut Value, more: Value) {
-    if let (Value::Object(row), Value::Object(more)) = (row, more) {
+fn to_json(backend: &str, device: &Device) -> Value {
+    let mut row = json!({"backend": backend});
+    if let (Value::Object(row), Value::Object(more)) = (&mut row, json!(device)) {
         row.extend(more);
+    }
+    // Zero is how a backend says that it does not know.
+    for (key, bytes) in [("memory_total", device.memory_total), ("memory_free", device.memory_free)] {
+        if bytes == 0 {
+            row[key] = Value::Null;
+        }
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_a_backend_does_not_know_is_null() {
+        let text = r#"{"name": "cpu", "description": "any", "memory_total": 0, "memory_free": 5}"#;
+        let row = to_json("echo", &serde_json::from_str(text).unwrap());
+        assert_eq!((&row["backend"], &row["name"]), (&json!("echo"), &json!("cpu")));
+        assert_eq!((&row["memory_total"], &row["memory_free"]), (&Value::Null, &json!(5)));
     }
 }

@@ -11,14 +11,15 @@ use tenon::{Engine, ModelEntry, State};
 /// Runs the command.
 pub fn run(context: &Context, args: &List) -> Outcome {
     let engine = context.engine()?;
-    let shown: Vec<ModelEntry> =
-        engine.models().into_iter().filter(|entry| args.all || entry.state != State::Missing).collect();
+    // A broken manifest is to be mended, whether its files are here or not.
+    let is_shown = |entry: &ModelEntry| args.all || entry.problem.is_some() || entry.state != State::Missing;
+    let shown: Vec<ModelEntry> = engine.models().into_iter().filter(is_shown).collect();
     if context.out.json {
         let rows: Vec<Value> = shown.iter().map(|entry| to_json(engine, entry)).collect();
         return context.out.json(&json!(rows));
     }
     context.out.text(&if args.all { full_table(engine, &shown) } else { table(engine, &shown) })?;
-    remarks(context, &shown);
+    remarks(context, engine, &shown);
     Ok(())
 }
 
@@ -26,7 +27,11 @@ pub fn run(context: &Context, args: &List) -> Outcome {
 fn table(engine: &Engine, entries: &[ModelEntry]) -> String {
     let mut table = Table::new(&["NAME", "ID", "SIZE", "MODIFIED"]);
     for entry in entries {
-        table.row([entry.name.clone(), id(engine, entry), size(entry.size), modified(entry)]);
+        let (id, size) = match entry.problem {
+            Some(_) => ("broken".to_owned(), "-".to_owned()),
+            None => (id(engine, entry), size(entry.size)),
+        };
+        table.row([entry.name.clone(), id, size, modified(entry)]);
     }
     table.to_string()
 }
@@ -48,21 +53,26 @@ fn full_table(engine: &Engine, entries: &[ModelEntry]) -> String {
     table.to_string()
 }
 
-fn remarks(context: &Context, entries: &[ModelEntry]) {
+fn remarks(context: &Context, engine: &Engine, entries: &[ModelEntry]) {
     for entry in entries {
         match (&entry.problem, entry.state) {
             (Some(problem), _) => context.out.warn(problem.message()),
             (None, State::Corrupt) => {
                 let name = &entry.name;
-                context.out.warn(&format!(
-                    "{name} is corrupt; `tenon verify {name}` says what is wrong, `tenon pull {name}` mends it"
-                ));
+                let mends = match can_be_pulled(engine, entry) {
+                    true => format!(", `tenon pull {name}` mends it"),
+                    false => String::new(),
+                };
+                context.out.warn(&format!("{name} is corrupt; `tenon verify {name}` says what is wrong{mends}"));
             }
             _ => {}
         }
     }
-    let missing: Vec<&str> =
-        entries.iter().filter(|entry| is_missing(entry)).map(|entry| entry.name.as_str()).collect();
+    let missing: Vec<&str> = entries
+        .iter()
+        .filter(|entry| is_missing(entry) && can_be_pulled(engine, entry))
+        .map(|entry| entry.name.as_str())
+        .collect();
     match missing.as_slice() {
         [] => {}
         [name] => context.out.remark(&format!("`tenon pull {name}` gets the missing one")),
@@ -75,6 +85,13 @@ fn remarks(context: &Context, entries: &[ModelEntry]) {
 
 fn is_missing(entry: &ModelEntry) -> bool {
     entry.problem.is_none() && entry.state == State::Missing
+}
+
+/// Whether the manifest says where all that the model needs can be had.
+fn can_be_pulled(engine: &Engine, entry: &ModelEntry) -> bool {
+    let catalog = engine.catalog();
+    let files = catalog.get(&entry.name).map(|manifest| manifest.files.as_slice()).unwrap_or_default();
+    files.iter().any(|file| !file.urls.is_empty()) && files.iter().all(|file| file.optional || !file.urls.is_empty())
 }
 
 /// One model of `tenon list --json`.

@@ -4,7 +4,7 @@ use crate::args::Lock;
 use crate::context::{Context, read_lock};
 use crate::failure::{Failure, Outcome};
 use serde_json::{Value, json};
-use tenon::{Error, ErrorKind, LockFile};
+use tenon::{Engine, Error, ErrorKind, LockFile, State};
 
 /// Runs the command.
 pub fn run(context: &Context, args: &Lock) -> Outcome {
@@ -15,15 +15,40 @@ pub fn run(context: &Context, args: &Lock) -> Outcome {
 }
 
 fn write(context: &Context, args: &Lock) -> Outcome {
-    let lock = context.engine()?.lock(&args.names)?;
-    if lock.models.is_empty() {
-        return Err(Failure::new(ErrorKind::NotFound, "no model is present, so that there is nothing to pin"));
+    let engine = context.engine()?;
+    let (names, broken) = match args.names.is_empty() {
+        true => present(engine),
+        false => (args.names.clone(), Vec::new()),
+    };
+    if names.is_empty() {
+        let nothing = Failure::new(ErrorKind::NotFound, "no model is present, so that there is nothing to pin");
+        return Err(broken.into_iter().next().map_or(nothing, Failure::from));
     }
+    let lock = engine.lock(&names)?;
     lock.write(&args.output).map_err(Error::from)?;
     match context.out.json {
-        true => context.out.json(&to_json(args, &lock)),
-        false => context.out.text(&page(args, &lock)),
+        true => context.out.json(&to_json(args, &lock))?,
+        false => context.out.text(&page(args, &lock))?,
     }
+    broken.iter().for_each(|error| context.out.failure(&error.clone().into()));
+    match broken.len() {
+        0 => Ok(()),
+        failed => Err(Failure::some(failed, failed + names.len(), "models")),
+    }
+}
+
+/// The models whose files are here, and what is wrong with manifests that cannot be read: what they describe cannot be
+/// loaded, locked or not.
+fn present(engine: &Engine) -> (Vec<String>, Vec<Error>) {
+    let (mut names, mut broken) = (Vec::new(), Vec::new());
+    for entry in engine.models() {
+        match entry.problem {
+            Some(problem) => broken.push(problem),
+            None if entry.state != State::Missing => names.push(entry.name),
+            None => {}
+        }
+    }
+    (names, broken)
 }
 
 fn page(args: &Lock, lock: &LockFile) -> String {

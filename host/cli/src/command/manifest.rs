@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Seek;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use tenon::{Diagnostic, ErrorKind, Isolation, Manifest};
+use tenon::{Diagnostic, Engine, ErrorKind, Isolation, Manifest};
 use tenon_store::{Chunks, ManifestFile};
 
 /// Runs the command.
@@ -26,59 +26,113 @@ struct Checked {
     diagnostics: Vec<Diagnostic>,
     /// Why the options could not be checked against the backend.
     unchecked: Option<String>,
+    /// Why the file or folder could not be read.
+    failure: Option<Failure>,
+}
+
+impl Checked {
+    fn new(path: PathBuf, diagnostics: Vec<Diagnostic>) -> Self {
+        Self { path, diagnostics, unchecked: None, failure: None }
+    }
+
+    fn unread(path: PathBuf, failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::new(path, Vec::new()) }
+    }
+
+    fn is_ok(&self) -> bool {
+        self.diagnostics.is_empty() && self.failure.is_none()
+    }
 }
 
 fn check(context: &Context, paths: &[PathBuf]) -> Outcome {
     let mut checked = Vec::new();
-    for file in files(paths)? {
-        checked.push(check_file(context, file)?);
+    for path in paths {
+        match files(path) {
+            Ok(files) => {
+                for file in files {
+                    checked.push(check_file(context, file)?);
+                }
+            }
+            Err(failure) => checked.push(Checked::unread(path.clone(), failure)),
+        }
     }
     report(context, &checked)?;
-    let broken = checked.iter().filter(|checked| !checked.diagnostics.is_empty()).count();
+    verdict(context, &checked)
+}
+
+/// What could not be read is said one by one; a manifest that is wrong decides on the exit code.
+fn verdict(context: &Context, checked: &[Checked]) -> Outcome {
+    let failures: Vec<&Failure> = checked.iter().filter_map(|checked| checked.failure.as_ref()).collect();
+    let broken = checked.iter().filter(|checked| !checked.is_ok()).count();
+    if let ([failure], [_]) = (failures.as_slice(), checked) {
+        return Err((*failure).clone());
+    }
+    failures.iter().for_each(|failure| context.out.failure(failure));
     match broken {
         0 => Ok(()),
+        _ if broken == failures.len() => Err(Failure::some(broken, checked.len(), "manifests")),
         _ => Err(Failure::new(ErrorKind::Manifest, format!("{broken} of {} manifests are wrong", checked.len()))),
     }
 }
 
-/// The files that were named, and every `*.toml` of the folders.
-fn files(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let io = |error: &std::io::Error| Failure::io(path.display(), "cannot be listed", error);
-        let entries = std::fs::read_dir(path).map_err(|error| io(&error))?;
-        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        inside.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-        if inside.is_empty() {
-            return Err(Failure::new(ErrorKind::NotFound, format!("{}: there is no manifest in it", path.display())));
-        }
-        inside.sort();
-        files.append(&mut inside);
+/// The file that was named, or every `*.toml` of the folder.
+fn files(path: &Path) -> Outcome<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
     }
-    Ok(files)
+    let io = |error: &std::io::Error| Failure::io(path.display(), "cannot be listed", error);
+    let entries = std::fs::read_dir(path).map_err(|error| io(&error))?;
+    let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    inside.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    if inside.is_empty() {
+        return Err(Failure::new(ErrorKind::NotFound, format!("{}: there is no manifest in it", path.display())));
+    }
+    inside.sort();
+    Ok(inside)
 }
 
 fn check_file(context: &Context, path: PathBuf) -> Outcome<Checked> {
-    let text = std::fs::read_to_string(&path).map_err(|error| Failure::io(path.display(), "cannot be read", &error))?;
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(failure) => return Ok(Checked::unread(path, failure)),
+    };
     let manifest = match Manifest::parse(&text, &path) {
         Ok(manifest) => manifest,
-        Err(diagnostics) => return Ok(Checked { path, diagnostics, unchecked: None }),
+        Err(diagnostics) => return Ok(Checked::new(path, diagnostics)),
     };
-    Ok(match context.engine()?.check(&manifest) {
-        Ok(diagnostics) => Checked { path, diagnostics, unchecked: None },
-        Err(error) => Checked { path, diagnostics: Vec::new(), unchecked: Some(error.message().to_owned()) },
+    let engine = context.engine()?;
+    Ok(match engine.check(&manifest) {
+        Ok(diagnostics) => Checked::new(path, diagnostics),
+        Err(error) => match not_offered(engine, &manifest) {
+            Some(diagnostic) => Checked::new(path, vec![diagnostic]),
+            None => Checked { unchecked: Some(error.message().to_owned()), ..Checked::new(path, Vec::new()) },
+        },
     })
+}
+
+/// The text of a manifest. A pipe or a device would make reading wait for ever.
+fn read(path: &Path) -> Outcome<String> {
+    let io = |error: &std::io::Error| Failure::io(path.display(), "cannot be read", error);
+    if !std::fs::metadata(path).map_err(|error| io(&error))?.is_file() {
+        return Err(Failure::new(ErrorKind::Io, format!("{}: this is not a plain file", path.display())));
+    }
+    std::fs::read_to_string(path).map_err(|error| io(&error))
+}
+
+/// That the backend is here and does not offer the manifest's task, for which every load is refused.
+fn not_offered(engine: &Engine, manifest: &Manifest) -> Option<Diagnostic> {
+    let backend = engine.backend_for(manifest, None).ok()?;
+    let tasks: Vec<&str> = backend.description().tasks.iter().map(|task| task.task.as_str()).collect();
+    let message = || format!("backend \"{}\" does not offer the task \"{}\"", backend.id(), manifest.task);
+    let help = || format!("it offers {}", tasks.join(", "));
+    (!tasks.contains(&&*manifest.task)).then(|| manifest.diagnostic("task", message(), Some(help())))
 }
 
 fn report(context: &Context, checked: &[Checked]) -> Outcome {
     if context.out.json {
         return context.out.json(&Value::Array(checked.iter().map(to_json).collect()));
     }
-    for Checked { path, diagnostics, unchecked } in checked {
+    for Checked { path, diagnostics, unchecked, .. } in checked.iter().filter(|checked| checked.failure.is_none()) {
         match (diagnostics.is_empty(), unchecked) {
             (true, None) => context.out.line(&format!("{}: ok", path.display()))?,
             (true, Some(reason)) => {
@@ -93,9 +147,10 @@ fn report(context: &Context, checked: &[Checked]) -> Outcome {
 fn to_json(checked: &Checked) -> Value {
     json!({
         "path": checked.path,
-        "ok": checked.diagnostics.is_empty(),
+        "ok": checked.is_ok(),
         "problems": checked.diagnostics,
         "unchecked": checked.unchecked,
+        "error": checked.failure.as_ref().map(|failure| failure.to_json()["error"].clone()),
     })
 }
 

@@ -41,11 +41,20 @@ pub fn run(context: &Context, args: &Transcribe, chosen: Chosen) -> Outcome {
             out.failure(failure);
         }
     }
-    let alone = plans.len() == 1;
-    if job.prints_json() && (!alone || failures.is_empty()) {
-        context.out.json(&if alone { documents.remove(0) } else { Value::Array(documents) })?;
-    }
+    print_json(context, &plans, documents, &failures)?;
     verdict(failures, plans.len())
+}
+
+/// JSON on standard output is one value for all inputs whose transcripts go there.
+fn print_json(context: &Context, plans: &[Plan], documents: Vec<Value>, failures: &[Failure]) -> Outcome {
+    let printed = plans.iter().zip(documents).filter(|(plan, _)| context.out.json || plan.prints(Format::Json));
+    let mut printed: Vec<Value> = printed.map(|(_, document)| document).collect();
+    match printed.len() {
+        0 => Ok(()),
+        1 if plans.len() == 1 && !failures.is_empty() => Ok(()),
+        1 => context.out.json(&printed.remove(0)),
+        _ => context.out.json(&Value::Array(printed)),
+    }
 }
 
 /// Cancelled, or nobody reads the results: no use in going on with the next input.
@@ -118,11 +127,17 @@ impl Plan {
     }
 }
 
-fn plans(args: &Transcribe, json: bool) -> Outcome<Vec<Plan>> {
+/// The audio files that are named.
+pub fn inputs(args: &Transcribe) -> Outcome<Vec<&PathBuf>> {
     let inputs: Vec<&PathBuf> = args.files.iter().chain(&args.file).collect();
-    if inputs.is_empty() {
-        return Err(Failure::usage("no input: name audio files, or - for standard input"));
+    match inputs.is_empty() {
+        true => Err(Failure::usage("no input: name audio files, or - for standard input")),
+        false => Ok(inputs),
     }
+}
+
+fn plans(args: &Transcribe, json: bool) -> Outcome<Vec<Plan>> {
+    let inputs = inputs(args)?;
     if inputs.iter().filter(|input| input.as_os_str() == "-").count() > 1 {
         return Err(Failure::usage("standard input can be read only once"));
     }
@@ -130,21 +145,50 @@ fn plans(args: &Transcribe, json: bool) -> Outcome<Vec<Plan>> {
         return Err(Failure::usage("--output-file is given more often than there are inputs"));
     }
     let formats = formats(args, json)?;
-    let mut files = HashSet::new();
-    let mut plans = Vec::new();
-    for (index, input) in inputs.into_iter().enumerate() {
-        let plan = plan(args, input, args.output_file.get(index), &formats);
-        let twice =
-            plan.targets.iter().filter_map(|target| target.file.as_ref()).find(|file| !files.insert((*file).clone()));
-        if let Some(file) = twice {
-            return Err(Failure::usage(format!("{} would be written twice; use --output-file", file.display())));
-        }
-        if plan.targets.iter().filter(|target| target.file.is_none()).count() > 1 {
+    let plans: Vec<Plan> = inputs
+        .into_iter()
+        .enumerate()
+        .map(|(index, input)| plan(args, input, args.output_file.get(index), &formats))
+        .collect();
+    for plan in &plans {
+        let printed: Vec<Format> =
+            plan.targets.iter().filter(|target| target.file.is_none()).map(|t| t.format).collect();
+        if printed.len() > 1 {
             return Err(Failure::usage("standard output takes one format; write the others into files"));
         }
-        plans.push(plan);
+        if json && printed.iter().any(|format| *format != Format::Json) {
+            return Err(Failure::usage("--json prints JSON; leave --output-format out, or --json"));
+        }
     }
+    check_files(&plans)?;
     Ok(plans)
+}
+
+/// No file is written twice, and none takes the place of a recording.
+fn check_files(plans: &[Plan]) -> Outcome {
+    let mut recordings = HashSet::new();
+    for plan in plans.iter().filter(|plan| !plan.is_stdin()) {
+        recordings.insert(place(&plan.input));
+        recordings.extend(std::fs::canonicalize(&plan.input).ok());
+    }
+    let mut written = HashSet::new();
+    for file in plans.iter().flat_map(|plan| &plan.targets).filter_map(|target| target.file.as_ref()) {
+        if recordings.contains(&place(file)) || std::fs::canonicalize(file).is_ok_and(|it| recordings.contains(&it)) {
+            let message = format!("{} is a recording and would be overwritten; use --output-file", file.display());
+            return Err(Failure::usage(message));
+        }
+        if !written.insert(place(file)) {
+            return Err(Failure::usage(format!("{} would be written twice; use --output-file", file.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Where a file lies or will lie, by a name that is the same for every spelling of it. A link is what it is itself.
+fn place(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
+    folder.unwrap_or_default().join(file.file_name().unwrap_or_default())
 }
 
 /// The formats that were asked for; `true` for those that go into a file by themselves, as whisper-cli's flags say.
@@ -162,17 +206,16 @@ fn formats(args: &Transcribe, json: bool) -> Outcome<Vec<(Format, bool)>> {
     let into_files = flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, format)| (format, true));
     let mut formats: Vec<(Format, bool)> = args.output_format.map(|format| (format, false)).into_iter().collect();
     formats.extend(into_files);
-    if json {
-        formats.retain(|(format, into_file)| *into_file || *format != Format::Json);
-        if formats.iter().any(|(_, into_file)| !into_file) {
-            return Err(Failure::usage("--json prints JSON; leave --output-format out, or --json"));
-        }
-        return Ok(formats);
+    let named = args.output_dir.is_some() || !args.output_file.is_empty();
+    if json && named && formats.is_empty() {
+        return Err(Failure::usage(
+            "--json prints JSON; say what the files hold with --output-format, or leave --json out",
+        ));
     }
     if args.detect_language && formats.iter().any(|(format, _)| !matches!(format, Format::Txt | Format::Json)) {
         return Err(Failure::usage("--detect-language gives no transcript to write as subtitles or tables"));
     }
-    if formats.is_empty() && !args.jsonl {
+    if formats.is_empty() && !args.jsonl && !json {
         formats.push((Format::Txt, false));
     }
     Ok(formats)
@@ -222,12 +265,6 @@ impl Job<'_> {
         }
     }
 
-    /// JSON on standard output is one value for all inputs, printed at the end.
-    fn prints_json(&self) -> bool {
-        let named = !self.args.output_file.is_empty() || self.args.output_dir.is_some();
-        self.context.out.json || (self.args.output_format == Some(Format::Json) && !named)
-    }
-
     /// Transcribes one input, writes what is to be written, and gives its document.
     fn transcribe(&self, session: &mut Session, plan: &Plan) -> Outcome<Value> {
         let guard = self.context.interrupt.guard();
@@ -273,7 +310,7 @@ impl Job<'_> {
         let line = crate::transcript::cues(std::slice::from_ref(segment));
         let Some(cue) = line.first() else { return Ok(()) };
         if self.args.print_colors && self.context.out.colour {
-            return self.context.out.line(&coloured(&self.context.out, segment));
+            return self.context.out.line(&coloured(&self.context.out, cue.text.trim(), segment));
         }
         self.context.out.line(cue.text.trim())
     }
@@ -346,18 +383,28 @@ fn about(name: &str, error: tenon::Error) -> Failure {
     failure
 }
 
-/// Red for what the model doubted, green for what it was sure of.
-fn coloured(out: &Output, segment: &Segment) -> String {
+/// Red for what the model doubted, green for what it was sure of. Of the segment's tokens only those count that `text`
+/// is made of: a model has others, for times and tasks, which nobody said.
+fn coloured(out: &Output, text: &str, segment: &Segment) -> String {
     let shade = |probability: f32| match probability {
         p if p < 0.33 => AnsiColor::Red,
         p if p < 0.66 => AnsiColor::Yellow,
         _ => AnsiColor::Green,
     };
-    if segment.tokens.is_empty() {
-        return out.paint(segment.text.trim(), shade(segment.confidence.unwrap_or(1.0)));
+    let (mut rest, mut line) = (text, String::new());
+    for token in &segment.tokens {
+        // Blanks at the ends of the text are trimmed.
+        let said = if line.is_empty() { token.text.trim_start() } else { &token.text };
+        let said = if said.trim_end() == rest { rest } else { said };
+        if let Some(after) = rest.strip_prefix(said).filter(|_| !said.is_empty()) {
+            line += &out.paint(said, shade(token.logprob.unwrap_or(0.0).exp()));
+            rest = after;
+        }
     }
-    let tokens = segment.tokens.iter().map(|token| out.paint(&token.text, shade(token.logprob.unwrap_or(0.0).exp())));
-    tokens.collect()
+    if !rest.is_empty() {
+        line += &out.paint(rest, shade(segment.confidence.unwrap_or(1.0)));
+    }
+    line
 }
 
 /// An event with the name of its file, and a segment as it stands in the document.
@@ -423,4 +470,37 @@ fn segment_json(segment: &Segment) -> Value {
 
 fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenon::Token;
+
+    #[test]
+    fn coloured_text_is_the_text_without_tokens_that_nobody_said() {
+        let token = |text: &str, probability: f32| Token {
+            id: 0,
+            text: text.to_owned(),
+            logprob: Some(probability.ln()),
+            start_us: None,
+            end_us: None,
+        };
+        let segment = |texts: &[&str]| Segment {
+            text: " set a timer".to_owned(),
+            tokens: texts.iter().map(|text| token(text, 0.9)).collect(),
+            start_us: 0,
+            end_us: 1,
+            confidence: None,
+            no_speech: None,
+            words: Vec::new(),
+        };
+        let plain = Output { json: false, quiet: false, colour: false, colour_remarks: false };
+        let whole = ["[_BEG_]", " set", " a", "", " tim", "er", "[_TT_100]"];
+        for texts in [&whole[..], &[], &[" set", " other"], &["set a timer "]] {
+            assert_eq!(coloured(&plain, "set a timer", &segment(texts)), "set a timer", "{texts:?}");
+        }
+        let shown = coloured(&Output { colour: true, ..plain }, "set a timer", &segment(&whole));
+        assert!(shown.contains("set\u{1b}") && shown.contains(" tim\u{1b}") && !shown.contains("[_"), "{shown:?}");
+    }
 }

@@ -8,12 +8,12 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{Table, size};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
-use tenon::{ErrorKind, How, ModelEntry, State, VerifyMode, VerifyReport};
+use tenon::{ErrorKind, How, State, VerifyMode, VerifyReport};
 
 /// Runs the command. The ledger does not count: whoever asks wants the bytes read.
 pub fn run(context: &Context, args: &VerifyArgs) -> Outcome {
     let mut reports = Vec::new();
-    let (names, absent) = names(context, args)?;
+    let Wanted { names, absent, broken } = names(context, args)?;
     let mut repaired = Vec::new();
     for name in &names {
         let report = verify(context, name)?;
@@ -26,18 +26,27 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Outcome {
         }
     }
     if context.out.json {
-        context.out.json(&Value::Array(reports.iter().map(|report| to_json(report, &repaired)).collect()))?;
+        let verified = reports.iter().map(|report| to_json(report, &repaired));
+        context.out.json(&Value::Array(verified.chain(broken.iter().map(broken_json)).collect()))?;
     } else {
         context.out.text(&table(&reports).to_string())?;
     }
     if absent > 0 {
         context.out.remark(&format!("not here, and left out: {absent}; `tenon list --all` shows what can be had"));
     }
-    verdict(context, &reports)
+    verdict(context, &reports, &broken)
 }
 
-/// The models to verify, and how many `--all` leaves out because none of their files is here.
-fn names(context: &Context, args: &VerifyArgs) -> Outcome<(Vec<String>, usize)> {
+/// What there is to verify.
+struct Wanted {
+    names: Vec<String>,
+    /// How many `--all` leaves out because none of their files is here.
+    absent: usize,
+    /// Those of `--all` whose manifests cannot be read.
+    broken: Vec<(String, tenon::Error)>,
+}
+
+fn names(context: &Context, args: &VerifyArgs) -> Outcome<Wanted> {
     if !args.all {
         // A mistyped name is found before anything is hashed.
         for name in &args.names {
@@ -45,17 +54,19 @@ fn names(context: &Context, args: &VerifyArgs) -> Outcome<(Vec<String>, usize)> 
                 return Err(problem.into());
             }
         }
-        return Ok((args.names.clone(), 0));
+        return Ok(Wanted { names: args.names.clone(), absent: 0, broken: Vec::new() });
     }
     let models = context.engine()?.models();
     let pulled = if args.repair { pulled(context)? } else { Vec::new() };
-    let is_here =
-        |entry: &ModelEntry| entry.problem.is_some() || entry.state != State::Missing || pulled.contains(&entry.name);
-    let (here, away): (Vec<ModelEntry>, Vec<ModelEntry>) = models.into_iter().partition(is_here);
-    if let Some(problem) = here.iter().find_map(|entry| entry.problem.clone()) {
-        return Err(problem.into());
+    let mut wanted = Wanted { names: Vec::new(), absent: 0, broken: Vec::new() };
+    for entry in models {
+        match entry.problem {
+            Some(problem) => wanted.broken.push((entry.name, problem)),
+            None if entry.state != State::Missing || pulled.contains(&entry.name) => wanted.names.push(entry.name),
+            None => wanted.absent += 1,
+        }
     }
-    Ok((here.into_iter().map(|entry| entry.name).collect(), away.len()))
+    Ok(wanted)
 }
 
 /// The models that the store has references of: they are to be here, even if nothing of them is.
@@ -123,12 +134,23 @@ fn to_json(report: &VerifyReport, repaired: &[&str]) -> Value {
         .collect();
     json!({
         "name": report.model, "ok": report.error().is_none(), "repaired": repaired.contains(&report.model.as_str()),
-        "seconds": report.time.as_secs_f64(), "files": files,
+        "seconds": report.time.as_secs_f64(), "files": files, "error": null,
     })
 }
 
-/// Every error is said; the first wrong digest is that of the command, or else the first error.
-fn verdict(context: &Context, reports: &[VerifyReport]) -> Outcome {
+/// A model whose manifest cannot be read, with the same keys.
+fn broken_json((name, problem): &(String, tenon::Error)) -> Value {
+    let error = Failure::from(problem.clone()).to_json()["error"].clone();
+    json!({"name": name, "ok": false, "repaired": false, "seconds": 0.0, "files": [], "error": error})
+}
+
+/// Every error is said; the first wrong digest is that of the command, or else the first error of a file. Of manifests
+/// that cannot be read, one alone is the command's error.
+fn verdict(context: &Context, reports: &[VerifyReport], broken: &[(String, tenon::Error)]) -> Outcome {
+    if let ([], [(_, problem)]) = (reports, broken) {
+        return Err(problem.clone().into());
+    }
+    broken.iter().for_each(|(_, problem)| context.out.failure(&problem.clone().into()));
     let files = reports.iter().flat_map(|report| &report.files);
     let errors: Vec<&tenon::Error> = files.filter_map(|file| file.result.as_ref().err()).collect();
     let worst = errors.iter().position(|error| error.kind() == ErrorKind::HashMismatch).unwrap_or(0);
@@ -137,5 +159,9 @@ fn verdict(context: &Context, reports: &[VerifyReport]) -> Outcome {
             context.out.failure(&error.clone().into());
         }
     }
-    errors.get(worst).map_or(Ok(()), |&error| Err(error.clone().into()))
+    match (errors.get(worst), broken.len()) {
+        (Some(&error), _) => Err(error.clone().into()),
+        (None, 0) => Ok(()),
+        (None, failed) => Err(Failure::some(failed, failed + reports.len(), "models")),
+    }
 }

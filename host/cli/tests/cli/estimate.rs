@@ -58,6 +58,7 @@ fn estimate_says_what_is_wrong_with_what_it_is_asked() {
         (&["text", "-o", "memory_gb=1"], 2, "memory_gb"),
         (&["text", "-o", "memory_mb=much"], 2, "memory_mb"),
         (&["text", "-o", "memory_mb"], 2, "is no option"),
+        (&["text", "--sessions", "0"], 2, "--sessions"),
     ] {
         let ran = tenon.run(&[&["estimate"], arguments].concat());
         assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);

@@ -47,6 +47,37 @@ fn list_warns_of_corrupt_models_and_broken_manifests() {
 }
 
 #[test]
+fn a_broken_manifest_is_listed_and_stops_neither_verify_nor_lock() {
+    let tenon = Tenon::new();
+    tenon.home.add_manifest("odd", "chat", "echo", "colour = \"blue\"");
+    let ran = tenon.run(&["list"]);
+    assert!(ran.out.contains("\nodd             broken "), "{}", ran.out);
+    assert!(ran.err.contains("unknown key \"colour\""), "{}", ran.err);
+    let ran = tenon.run(&["verify", "--all"]);
+    assert_eq!(ran.code, 9, "{}", ran.err);
+    assert!(ran.out.contains("speech  speech.bin  17 B"), "{}", ran.out);
+    assert!(ran.err.contains("unknown key \"colour\""), "{}", ran.err);
+    assert!(ran.err.ends_with("error: 1 of 6 models failed\n"), "{}", ran.err);
+    let ran = tenon.run(&["verify", "--all", "--json"]);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&json[5]["name"], &json[5]["error"]["exit_code"]), (&"odd".into(), &2.into()), "{json}");
+    let ran = tenon.run(&["lock"]);
+    assert_eq!(ran.code, 9, "{}", ran.err);
+    assert!(ran.err.contains("unknown key \"colour\""), "{}", ran.err);
+    assert!(tenon.read("tenon.lock").contains("\"speech\""));
+    assert_eq!(tenon.run(&["--locked", "run", "talk", "hi"]).ok(), "hi\n");
+}
+
+#[test]
+fn what_no_manifest_says_where_to_get_is_not_to_be_pulled() {
+    let tenon = Tenon::new();
+    fs::write(tenon.home.path().join("models/speech.bin"), "shorter").unwrap();
+    let ran = tenon.run(&["list"]);
+    assert!(ran.err.contains("speech is corrupt; `tenon verify speech`"), "{}", ran.err);
+    assert!(!ran.err.contains("tenon pull speech"), "{}", ran.err);
+}
+
+#[test]
 fn an_empty_home_lists_nothing_and_says_so_beside_the_result() {
     let tenon = Tenon::new();
     let ran = tenon.run_env(&["list"], &[("TENON_MANIFESTS", "nowhere")]);
@@ -149,6 +180,10 @@ fn manifest_check_asks_the_backend_about_options() {
     let ran = tenon.run(&["manifest", "check", path.to_str().unwrap()]);
     assert_eq!(ran.code, 2, "{}", ran.out);
     assert!(ran.out.contains("temperature"), "{}", ran.out);
+    let path = tenon.home.add_manifest("odd", "segment", "echo", "");
+    let ran = tenon.run(&["manifest", "check", path.to_str().unwrap()]);
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.out.contains("odd.toml:2:8: backend \"echo\" does not offer the task \"segment\""), "{}", ran.out);
     fs::remove_file(path).unwrap();
     assert_eq!(tenon.run(&["manifest", "check", "manifests"]).ok().lines().count(), 6);
     let path = tenon.home.add_manifest("odd", "chat", "nosuch", "");
@@ -157,6 +192,21 @@ fn manifest_check_asks_the_backend_about_options() {
     assert!(ran.out.contains("ok, but its options are unchecked"), "{}", ran.out);
     assert_eq!(tenon.run(&["manifest", "check", "nosuch.toml"]).code, 3);
     assert_eq!(tenon.run(&["manifest", "check", "user-has-none"]).code, 3);
+}
+
+#[test]
+fn manifest_check_goes_on_after_what_it_cannot_read() {
+    let tenon = Tenon::new();
+    let ran = tenon.run(&["manifest", "check", "nosuch.toml", "manifests/talk.toml", "user"]);
+    assert_eq!((ran.code, ran.out.as_str()), (9, "manifests/talk.toml: ok\n"), "{}", ran.err);
+    assert!(ran.err.starts_with("error: nosuch.toml: cannot be read: "), "{}", ran.err);
+    assert!(ran.err.ends_with("error: 2 of 3 manifests failed\n"), "{}", ran.err);
+    let ran = tenon.run(&["manifest", "check", "nosuch.toml", "manifests/talk.toml", "--json"]);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&json[0]["ok"], &json[0]["error"]["kind"]), (&false.into(), &"not-found".into()), "{json}");
+    assert_eq!((&json[1]["ok"], &json[1]["error"]), (&true.into(), &Value::Null), "{json}");
+    tenon.write("bad.toml", b"name = 5");
+    assert_eq!(tenon.run(&["manifest", "check", "nosuch.toml", "bad.toml"]).code, 2);
 }
 
 #[test]
@@ -204,6 +254,12 @@ fn bench_gives_medians_of_every_measurement() {
     assert!(json["measured"]["load"]["median"].as_f64().unwrap() > 0.0);
     assert!(json["measured"]["transcribe"]["median"].as_f64().unwrap() > 0.0);
     assert_eq!(json["measured"]["transcribe"]["input"]["seconds"], 2.5);
+    let prompt = |tokens: &str| {
+        let json = tenon.run(&["bench", "talk", "--runs", "1", "--prompt-tokens", tokens, "--json"]).json();
+        json["measured"]["prompt"]["input"]["tokens"].as_u64()
+    };
+    assert_eq!((prompt("10"), prompt("100")), (Some(10), Some(100)));
+    assert_eq!(tenon.run(&["bench", "talk", "--prompt-tokens", "4294967295"]).code, 2);
     let text = tenon.run(&["bench", "talk", "--runs", "2", "--prompt-tokens", "10", "--generate-tokens", "3"]).ok();
     assert!(text.starts_with("WHAT      MEDIAN"), "{text}");
     assert!(text.contains("generate"), "{text}");

@@ -83,9 +83,41 @@ fn sealing_writes_a_sidecar_that_loads() {
     assert!(tenon.run(&["plugin", "info", "work/other.so"]).ok().starts_with("echo 0.1.0"));
     spoil(&file);
     assert_eq!(tenon.run(&["plugin", "info", "work/other.so"]).code, 4);
+    // Sealed again after a build, with what was sealed before.
+    fs::copy(library(&tenon, "echo"), &file).unwrap();
+    fs::copy(tenon.home.path().join("work/echo.plugin.toml"), tenon.home.path().join("echo.plugin.toml")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(tenon.run(&["plugin", "seal", "work/other.so"]).ok(), "work/echo.plugin.toml\n");
+        assert!(tenon.run(&["plugin", "info", "work/other.so"]).ok().starts_with("echo 0.1.0"));
+    }
+    fs::remove_file(tenon.home.path().join("echo.plugin.toml")).unwrap();
+    tenon.write("work/echo.plugin.toml", b"id = 5");
+    let ran = tenon.run(&["plugin", "info", "work/other.so"]);
+    assert!(ran.code == 5 && ran.err.contains("echo.plugin.toml:1:1: key \"file\" is missing"), "{}", ran.err);
     let ran = tenon.run(&["plugin", "seal", "work/other.so"]);
     assert_eq!(ran.code, 3, "{}", ran.err);
     assert!(ran.err.contains("--template"), "{}", ran.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_sidecar_library_or_manifest_stops_nobody() {
+    let tenon = Tenon::new();
+    for name in ["plugins/pipe.plugin.toml", "pipe.so", "pipe.toml"] {
+        let made = std::process::Command::new("mkfifo").arg(tenon.home.path().join(name)).status();
+        assert!(made.expect("mkfifo runs").success());
+    }
+    let run = |args: &[&str]| {
+        let mut command = assert_cmd::Command::from_std(tenon.command(args));
+        command.timeout(std::time::Duration::from_secs(120)).output().expect("the program ends").status.code()
+    };
+    assert_eq!(run(&["run", "talk", "hi"]), Some(0));
+    assert_eq!(run(&["plugin", "seal", "pipe.so", "--template", "plugins/pipe.plugin.toml"]), Some(5));
+    assert_eq!(run(&["plugin", "check", "pipe.so"]), Some(2));
+    assert_eq!(run(&["manifest", "check", "pipe.toml"]), Some(1));
+    fs::remove_file(library(&tenon, "echo")).unwrap();
+    fs::rename(tenon.home.path().join("pipe.so"), library(&tenon, "echo")).unwrap();
+    assert_eq!(run(&["run", "talk", "hi"]), Some(1));
 }
 
 #[test]
@@ -148,8 +180,9 @@ fn check_refuses_a_changed_plugin_and_what_is_none() {
     let file = library(&tenon, "echo");
     spoil(&file);
     let ran = tenon.run(&["plugin", "check", file.to_str().unwrap()]);
-    assert_eq!(ran.code, 5, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 4, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("error: "), "{}", ran.out);
+    assert!(ran.err.contains("is not the library that its sidecar names"), "{}", ran.err);
     assert_eq!(tenon.run(&["plugin", "check", "a.wav"]).code, 5);
     assert_eq!(tenon.run(&["plugin", "check", "nosuch.so"]).code, 3);
 }

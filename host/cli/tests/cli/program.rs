@@ -18,6 +18,12 @@ fn no_command_shows_help_on_standard_error_and_unknown_ones_the_nearest() {
     let ran = tenon.run(&[]);
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     assert!(ran.err.contains("Commands:"), "{}", ran.err);
+    for command in ["plugin", "manifest", "bundle"] {
+        let ran = tenon.run(&[command]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+        assert!(!ran.err.starts_with("error: ") && ran.err.contains("Commands:"), "{}", ran.err);
+        assert_eq!(tenon.run(&[command, "--json"]).json_error()["kind"], "usage");
+    }
     let ran = tenon.run(&["trascribe", "a.wav"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("'transcribe'"), "{}", ran.err);
@@ -50,6 +56,26 @@ fn bad_global_flags_are_bad_usage() {
     for args in [["list", "--threads=0"], ["list", "--verify=x"], ["list", "--progress=x"], ["list", "--log=a=b=c"]] {
         assert_eq!(tenon.run(&args).code, 2, "{args:?}");
     }
+    let ran = tenon.run(&["list", "--log", "warn,nonsense"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("\"nonsense\" is no log level: name error, warn"), "{}", ran.err);
+    assert_eq!(tenon.run(&["list", "--log", "warn,tenon=debug,hyper=info"]).code, 0);
+}
+
+#[test]
+fn folders_that_flags_name_must_be_there() {
+    let tenon = Tenon::new();
+    for flag in ["--manifests", "--models", "--plugins"] {
+        let ran = tenon.run(&["list", flag, "nowhere"]);
+        assert_eq!(ran.code, 3, "{flag}: {}", ran.err);
+        assert!(ran.err.starts_with(&format!("error: {flag} nowhere: cannot be opened: ")), "{}", ran.err);
+    }
+    for flag in ["--manifests", "--models", "--store"] {
+        let ran = tenon.run(&["gc", flag, "a.wav"]);
+        assert_eq!((ran.code, ran.err), (2, format!("error: {flag} a.wav: this is no folder\n")), "{flag}");
+    }
+    assert_eq!(tenon.run(&["list", "--store", "not-yet"]).code, 0);
+    assert_eq!(tenon.run_env(&["list"], &[("TENON_MODELS", "nowhere")]).code, 0);
 }
 
 #[test]
@@ -67,11 +93,30 @@ fn logs_go_to_standard_error_when_asked_for() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn quiet_leaves_errors_alone_of_the_logs() {
+    let tenon = Tenon::new();
+    // The ledger cannot be written into a file.
+    let file = tenon.home.path().join("a.wav");
+    let run = |args: &[&str]| tenon.run_env(args, &[("XDG_STATE_HOME", file.to_str().unwrap())]);
+    assert!(run(&["run", "talk", "hi"]).err.contains("cannot write the ledger"));
+    for args in [&["run", "talk", "hi", "-q"][..], &["-v", "--quiet", "run", "talk", "hi"]] {
+        let ran = run(args);
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("hi\n", ""), "{args:?}");
+    }
+    assert!(run(&["run", "talk", "hi", "-q", "--log", "warn"]).err.contains("cannot write the ledger"));
+}
+
 #[test]
 fn variables_stand_in_for_flags() {
     let tenon = Tenon::new();
     assert!(tenon.run_env(&["version"], &[("TENON_JSON", "1")]).json().is_object());
     assert_eq!(tenon.run_env(&["version"], &[("TENON_JSON", "0")]).ok(), "tenon 0.1.0 (plugin ABI 1.1)\n");
+    let ran = tenon.run_env(&["show", "nosuch"], &[("TENON_JSON", "1")]);
+    assert_eq!((ran.code, ran.json_error()["exit_code"].as_u64()), (3, Some(3)));
+    assert!(tenon.run_env(&["show", "nosuch"], &[("TENON_JSON", "off")]).err.starts_with("error: "));
+    assert!(tenon.run(&["run", "nosuch", "--", "--json"]).err.starts_with("error: "));
     let ran = tenon.run_env(&["transcribe", "-m", "speech", "-osrt", "a.wav"], &[("TENON_QUIET", "1")]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_eq!(tenon.run_env(&["list"], &[("TENON_VERIFY", "sometimes")]).code, 2);
@@ -186,6 +231,15 @@ mod signals {
             assert_eq!(String::from_utf8_lossy(&output.stderr), "error: cancelled\n");
             assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
         }
+    }
+
+    #[test]
+    fn an_error_in_json_has_the_exit_code_of_the_signal() {
+        let tenon = Tenon::new();
+        let child = begin(&tenon, &["run", "talk", "a b", "--delay-ms", "60000", "--json"]);
+        signal(&child, "TERM");
+        let ran = crate::support::Ran::new(child.wait_with_output().unwrap(), tenon.home.path());
+        assert_eq!((ran.code, ran.json_error()["exit_code"].as_i64()), (143, Some(143)), "{}", ran.err);
     }
 
     #[test]

@@ -109,3 +109,57 @@ fn vectors_are_printed_as_lines_or_as_one_object() {
     assert_eq!(raw[0], json!([97.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
     assert_eq!(tenon.run(&["embed", "vectors"]).code, 2);
 }
+
+#[test]
+fn a_name_that_is_no_model_never_runs_another_one() {
+    let tenon = Tenon::new();
+    for args in [
+        &["run", "nosuch", "talk"][..],
+        &["run", "sum", "this", "talk"],
+        &["run", "--temp", "0", "nosuch", "talk"],
+        &["run", "--quiet", "nosuch", "talk"],
+        &["embed", "nosuch", "vectors"],
+    ] {
+        let ran = tenon.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("nosuch") || ran.err.contains("\"sum\""), "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn the_value_of_a_flag_or_a_word_of_the_prompt_is_not_the_model() {
+    let tenon = Tenon::new();
+    for args in [
+        &["run", "-sys", "speech", "talk", "hi"][..],
+        &["run", "-sys", "text", "talk", "hi"],
+        &["run", "--stop", "speech", "talk", "hi"],
+        &["run", "--stop", "text", "talk", "hi"],
+        &["run", "--seed", "7", "--temp", "0", "talk", "hi"],
+        &["run", "--", "talk", "hi"],
+    ] {
+        let json = tenon.run(&[&["--json"], args].concat()).json();
+        assert_eq!(
+            (json["provenance"]["model"].as_str(), json["text"].as_str()),
+            (Some("talk"), Some("hi")),
+            "{args:?}"
+        );
+    }
+    assert_eq!(tenon.run(&["run", "talk", "speech", "text"]).ok(), "speech text\n");
+    assert_eq!(tenon.run(&["embed", "vectors", "talk"]).json_lines().len(), 1);
+}
+
+#[test]
+fn what_llama_cli_has_and_tenon_has_not_is_refused() {
+    let tenon = Tenon::new();
+    for (args, sentence) in [
+        (&["-hf", "a/b"][..], "-hf of llama-cli is not supported: `tenon pull`"),
+        (&["-dev", "none"], "-dev of llama-cli is not supported"),
+        (&["-ctk", "q8_0"], "-ctk of llama-cli is not supported"),
+        (&["-m", "model.gguf"], "name the model as the first argument"),
+    ] {
+        let ran = tenon.run(&[&["run", "talk"], args, &["hi"]].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(sentence), "{}", ran.err);
+    }
+    assert_eq!(tenon.run(&["run", "talk", "--", "-hf"]).ok(), "-hf\n");
+}

@@ -20,6 +20,7 @@ fn the_only_model_for_speech_needs_no_name() {
     assert_eq!(ran.code, 2);
     assert_eq!(ran.err, "error: several models for transcribe are present: name one with -m: speech, speech-2\n");
     assert_eq!(tenon.run_env(&["transcribe", "a.wav"], &[("TENON_MODEL", "speech-2")]).ok(), TEXT);
+    assert_eq!(tenon.run(&["transcribe", "-m=speech-2", "a.wav"]).ok(), TEXT);
 }
 
 #[test]
@@ -92,8 +93,31 @@ fn output_file_and_folder_say_where_to_write() {
 }
 
 #[test]
+fn json_goes_where_each_input_says_and_into_files_beside_json() {
+    let tenon = Tenon::new();
+    let transcribe = |args: &[&str]| tenon.run(&[&["transcribe", "-m", "speech"], args].concat());
+    let json = ["--output-format", "json"];
+    assert_eq!(transcribe(&[&json[..], &["-of", "-", "a.wav"]].concat()).json()["duration"], 2.5);
+    let both = transcribe(&[&json[..], &["-of", "-", "a.wav", "b.wav"]].concat()).json();
+    assert_eq!((&both[0]["file"], &both[1]["file"]), (&json!("a.wav"), &json!("b.wav")));
+    assert_eq!(transcribe(&[&json[..], &["-of", "first", "a.wav", "b.wav"]].concat()).json()["file"], "b.wav");
+    assert_eq!(serde_json::from_str::<Value>(&tenon.read("first.json")).unwrap()["file"], "a.wav");
+    assert_eq!(transcribe(&[&json[..], &["-o", "sub", "--json", "a.wav"]].concat()).json()["file"], "a.wav");
+    assert_eq!(serde_json::from_str::<Value>(&tenon.read("sub/a.json")).unwrap()["duration"], 2.5);
+    assert_eq!(transcribe(&["--json", "-osrt", "-of", "beside", "a.wav"]).json()["duration"], 2.5);
+    assert!(tenon.read("beside.srt").starts_with("1\n"));
+}
+
+#[test]
+fn without_any_argument_the_input_is_what_is_missing() {
+    let ran = Tenon::new().run(&["transcribe"]);
+    assert_eq!((ran.code, ran.err.as_str()), (2, "error: no input: name audio files, or - for standard input\n"));
+}
+
+#[test]
 fn outputs_that_contradict_each_other_are_bad_usage() {
     let tenon = Tenon::new();
+    std::fs::copy(tenon.home.path().join("b.wav"), tenon.home.path().join("in.txt")).unwrap();
     let refused = |args: &[&str], sentence: &str| {
         let ran = tenon.run(&[&["transcribe", "-m", "speech"], args].concat());
         assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
@@ -108,6 +132,11 @@ fn outputs_that_contradict_each_other_are_bad_usage() {
     refused(&["--detect-language", "--output-format", "srt", "a.wav"], "gives no transcript");
     refused(&["--translate", "--detect-language", "a.wav"], "cannot be used with");
     refused(&["--output-format", "doc", "a.wav"], "possible values: txt, srt, vtt");
+    refused(&["--json", "-o", "subs", "a.wav"], "say what the files hold with --output-format");
+    refused(&["--json", "-of", "x", "a.wav"], "say what the files hold with --output-format");
+    refused(&["--json", "-osrt", "-of", "-", "a.wav"], "--json prints JSON");
+    refused(&["-osrt", "a.wav", "./a.wav"], "a.wav.srt would be written twice");
+    refused(&["-otxt", "-of", "./in", "in.txt"], "in.txt is a recording and would be overwritten");
     refused(&["."], "a folder; name the audio files in it");
 }
 

@@ -7,11 +7,17 @@
 //! tokens, the others are tokenised with them. A prompt without marks stays in one piece, so that it is tokenised exactly
 //! as llama.cpp does.
 
+use std::collections::HashMap;
+
 /// The texts that a tokeniser turns into control tokens.
+///
+/// They are kept as a tree of bytes: a vocabulary may have thousands, and a message is asked about at every character.
 #[derive(Clone, Debug, Default)]
 pub struct ControlTokens {
-    /// Longest first, as the tokeniser looks for them.
-    texts: Vec<String>,
+    /// From a node by a byte to the next one. The root is number 0.
+    next: HashMap<(u32, u8), u32>,
+    /// Whether a text ends at a node.
+    ends: Vec<bool>,
 }
 
 /// A part of a prompt and how to tokenise it.
@@ -26,10 +32,19 @@ pub struct Piece {
 impl ControlTokens {
     /// From the texts of all control tokens of a vocabulary.
     pub fn new(texts: impl IntoIterator<Item = String>) -> Self {
-        let mut texts: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        texts.dedup();
-        Self { texts }
+        let mut tree = Self { next: HashMap::new(), ends: vec![false] };
+        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+            let mut node = 0;
+            for &byte in text.as_bytes() {
+                let new = tree.ends.len() as u32;
+                node = *tree.next.entry((node, byte)).or_insert(new);
+                if node == new {
+                    tree.ends.push(false);
+                }
+            }
+            tree.ends[node as usize] = true;
+        }
+        tree
     }
 
     /// A mark that none of `texts` holds, or `None` when somebody used up all noncharacters.
@@ -77,9 +92,9 @@ impl ControlTokens {
             let rest = &prompt[at..];
             match self.at(rest) {
                 // A mark behind the token, not within it, can only stand for a token of one character.
-                Some(token) if !rest[token.len()..].starts_with(mark) => {
-                    stretches.extend([(&prompt[start..at], false), (token_of(rest, token), true)]);
-                    at += token.len();
+                Some(length) if !rest[length..].starts_with(mark) => {
+                    stretches.extend([(&prompt[start..at], false), (&rest[..length], true)]);
+                    at += length;
                     start = at;
                 }
                 _ => at += rest.chars().next().map_or(1, char::len_utf8),
@@ -90,14 +105,19 @@ impl ControlTokens {
         stretches
     }
 
-    /// The longest control token's text that `rest` begins with.
-    fn at(&self, rest: &str) -> Option<&str> {
-        self.texts.iter().map(String::as_str).find(|text| rest.starts_with(text))
+    /// The length of the longest control token's text that `rest` begins with: as the tokeniser looks for them.
+    fn at(&self, rest: &str) -> Option<usize> {
+        let mut node = 0;
+        let mut longest = None;
+        for (index, &byte) in rest.as_bytes().iter().enumerate() {
+            let Some(&next) = self.next.get(&(node, byte)) else { break };
+            node = next;
+            if self.ends.get(node as usize).is_some_and(|&end| end) {
+                longest = Some(index + 1);
+            }
+        }
+        longest
     }
-}
-
-fn token_of<'a>(rest: &'a str, token: &str) -> &'a str {
-    &rest[..token.len()]
 }
 
 #[cfg(test)]
@@ -143,6 +163,25 @@ mod tests {
             let prompt = tokens.defuse(forged, MARK);
             assert_eq!(tokens.pieces(&prompt, MARK), [piece(forged, false)], "{forged:?}");
         }
+    }
+
+    #[test]
+    fn many_control_tokens_and_a_long_message_take_no_time() {
+        let tokens = ControlTokens::new((0..20_000).map(|number| format!("<|reserved_{number:05}|>")));
+        assert_eq!(tokens.at("<|reserved_00042|>x"), Some(18));
+        let message = "<|reserved_".repeat(20_000);
+        let started = std::time::Instant::now();
+        assert_eq!(tokens.defuse(&message, MARK), message);
+        // Asked one by one it is some 10^9 comparisons.
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn the_longest_token_counts() {
+        let tokens = ControlTokens::new(["<a>", "<a><b>", "<a><b><c>"].map(str::to_owned));
+        assert_eq!(tokens.at("<a><b><d>"), Some(6));
+        assert_eq!(tokens.at("<a"), None);
+        assert_eq!(ControlTokens::default().at("<a>"), None);
     }
 
     #[test]

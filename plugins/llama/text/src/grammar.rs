@@ -2,7 +2,8 @@
 //!
 //! llama.cpp's own parser writes to stderr, takes some bounds for none, and on some grammars recurses or loops without end.
 //! What passes here is read by it as it is meant: whole syntax, every rule defined once, a `root`, no left recursion, not
-//! even through rules that may be empty, and no repetition that it would silently leave unbounded.
+//! even through rules that may be empty, no repetition that it would silently leave unbounded, and none of what may be
+//! empty, with which it would go on without end or nearly so.
 
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -13,6 +14,9 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_DEPTH: usize = 64;
 /// Highest count in a repetition; llama.cpp takes a higher one for no limit.
 const MAX_REPEAT: u64 = 2000;
+/// Most times that what may be empty is repeated: llama.cpp keeps every way to leave some of them out, and with each
+/// character looks through them for each of them.
+const MAX_EMPTY_REPEAT: u64 = 16;
 /// Most elements that repetitions may expand to.
 const MAX_EXPANSION: u64 = 1 << 20;
 
@@ -26,6 +30,17 @@ const MAX_EXPANSION: u64 = 1 << 20;
 /// assert_eq!(error.to_string(), "the grammar names a rule \"answer\" that it does not define");
 /// ```
 pub fn check(grammar: &str) -> Result<()> {
+    named_tokens(grammar).map(drop)
+}
+
+/// Checks the text of a grammar and tells the tokens that it names by number for itself, as `<[7]>`.
+///
+/// ```
+/// use tenon_llama_text::grammar_tokens;
+///
+/// assert_eq!(grammar_tokens("root ::= <[7]> !<[8]> \"<[9]>\""), Ok(vec![7]));
+/// ```
+pub fn named_tokens(grammar: &str) -> Result<Vec<i32>> {
     if grammar.len() > MAX_BYTES {
         return Err(Error::new(format!("the grammar has {} bytes, more than {MAX_BYTES}", grammar.len())));
     }
@@ -40,6 +55,7 @@ pub fn check(grammar: &str) -> Result<()> {
         rules: Vec::new(),
         symbols: 0,
         expansion: 0,
+        tokens: Vec::new(),
     };
     parser.space(true);
     while parser.peek().is_some() {
@@ -59,6 +75,8 @@ enum Element {
     Optional(Box<Element>),
     /// Without an upper bound; the second field says whether it may be left out.
     Repeated(Box<Element>, bool),
+    /// More than a few times, up to a bound; the second field as above.
+    Many(Box<Element>, bool),
 }
 
 struct Parser<'a> {
@@ -70,6 +88,8 @@ struct Parser<'a> {
     /// Symbols that llama.cpp will have made by now: it limits repetitions by their number.
     symbols: u64,
     expansion: u64,
+    /// Tokens that are named by number.
+    tokens: Vec<i32>,
 }
 
 impl Parser<'_> {
@@ -207,6 +227,7 @@ impl Parser<'_> {
                     sequence.push(match most {
                         None => Element::Repeated(Box::new(item), least == 0),
                         Some(0) => Element::Group(vec![vec![]]),
+                        Some(most) if most > MAX_EMPTY_REPEAT => Element::Many(Box::new(item), least == 0),
                         Some(_) if least == 0 => Element::Optional(Box::new(item)),
                         Some(_) => item,
                     });
@@ -343,18 +364,21 @@ impl Parser<'_> {
 
     /// A token by its number, `<[7]>` or `!<[7]>`.
     fn token(&mut self) -> Result<()> {
-        self.take(b'!');
+        let other = self.take(b'!');
         if !(self.take(b'<') && self.take(b'[')) {
             return self.fail("a token is written by its number, as <[7]>");
         }
-        let number = self.number()?;
-        if number > i32::MAX as u64 || !(self.take(b']') && self.take(b'>')) {
+        let number = i32::try_from(self.number()?);
+        let (Ok(number), true) = (number, self.take(b']') && self.take(b'>')) else {
             return self.fail("a token is written by its number, as <[7]>");
+        };
+        if !other {
+            self.tokens.push(number);
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<Vec<i32>> {
         let mut rules = Vec::with_capacity(self.rules.len());
         for (rule, name) in self.rules.into_iter().zip(&self.names) {
             match rule {
@@ -369,13 +393,14 @@ impl Parser<'_> {
         for (rule, name) in rules.iter().zip(&self.names) {
             if rule.iter().flatten().any(|element| repeats_nothing(element, &empty)) {
                 return Err(Error::new(format!(
-                    "the grammar's rule \"{name}\" repeats without bound what may be empty"
+                    "the grammar's rule \"{name}\" repeats without bound, or more than {MAX_EMPTY_REPEAT} times, what may \
+                     be empty"
                 )));
             }
         }
         match left_recursive(&rules, &empty) {
             Some(rule) => Err(Error::new(format!("the grammar's rule \"{}\" is left-recursive", self.names[rule]))),
-            None => Ok(()),
+            None => Ok(self.tokens),
         }
     }
 }
@@ -401,18 +426,21 @@ fn may_be_empty(element: &Element, empty: &[bool]) -> bool {
         Element::Terminal => false,
         Element::Rule(rule) => empty[*rule],
         Element::Group(alternatives) => any_empty(alternatives, empty),
-        Element::Optional(_) | Element::Repeated(_, true) => true,
-        Element::Repeated(element, false) => may_be_empty(element, empty),
+        Element::Optional(_) | Element::Repeated(_, true) | Element::Many(_, true) => true,
+        Element::Repeated(element, false) | Element::Many(element, false) => may_be_empty(element, empty),
     }
 }
 
-/// Whether an unbounded repetition of what may be empty stands in here: llama.cpp never gets past it.
+/// Whether an unbounded or a long repetition of what may be empty stands in here: llama.cpp never gets past the first,
+/// and past the second not in reasonable time.
 fn repeats_nothing(element: &Element, empty: &[bool]) -> bool {
     match element {
         Element::Terminal | Element::Rule(_) => false,
         Element::Group(alternatives) => alternatives.iter().flatten().any(|element| repeats_nothing(element, empty)),
         Element::Optional(element) => repeats_nothing(element, empty),
-        Element::Repeated(element, _) => may_be_empty(element, empty) || repeats_nothing(element, empty),
+        Element::Repeated(element, _) | Element::Many(element, _) => {
+            may_be_empty(element, empty) || repeats_nothing(element, empty)
+        }
     }
 }
 
@@ -422,7 +450,9 @@ fn first_rules(element: &Element, empty: &[bool], out: &mut Vec<usize>) {
         Element::Terminal => {}
         Element::Rule(rule) => out.push(*rule),
         Element::Group(alternatives) => alternatives.iter().for_each(|sequence| first_of(sequence, empty, out)),
-        Element::Optional(element) | Element::Repeated(element, _) => first_rules(element, empty, out),
+        Element::Optional(element) | Element::Repeated(element, _) | Element::Many(element, _) => {
+            first_rules(element, empty, out);
+        }
     }
 }
 
@@ -532,9 +562,17 @@ mod tests {
 
     #[test]
     fn refuses_endless_repetition_of_nothing() {
-        for grammar in ["root ::= (\"a\"?)*", "root ::= x+\nx ::= \"\"", "root ::= (\"a\"* | \"b\"){2,} \"c\""] {
+        for grammar in [
+            "root ::= (\"a\"?)*",
+            "root ::= x+\nx ::= \"\"",
+            "root ::= (\"a\"* | \"b\"){2,} \"c\"",
+            "root ::= ([a-z{\"]?){0,300}",
+            "root ::= x{17}\nx ::= \"a\"?",
+            "root ::= ((\"a\"{0,20}){20} \"b\")?",
+        ] {
             assert!(refusal(grammar).contains("may be empty"), "{grammar}: {}", refusal(grammar));
         }
+        assert_eq!(check("root ::= (\"a\"?){0,16} (\"b\"{0,20} \"c\"){20}"), Ok(()));
     }
 
     #[test]

@@ -8,13 +8,14 @@
 
 mod control;
 mod grammar;
+mod pattern;
 mod schema;
 mod stop;
 mod template;
 mod utf8;
 
 pub use control::{ControlTokens, Piece};
-pub use grammar::check as check_grammar;
+pub use grammar::{check as check_grammar, named_tokens as grammar_tokens};
 pub use schema::Contract;
 pub use stop::StopTexts;
 pub use template::{Chat, Template, Turn};

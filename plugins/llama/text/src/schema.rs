@@ -1,5 +1,6 @@
 //! JSON Schema that can be enforced: what llama.cpp's converter would leave out is refused, and the reply is checked again.
 
+use crate::pattern::enforceable;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -62,10 +63,13 @@ impl Contract {
             .should_validate_formats(true)
             .build(schema)
             .map_err(|error| Error::new(format!("the JSON Schema is none: {error}")))?;
-        Ok(Self { text, validator })
+        let mut plain = schema.clone();
+        spell_out(&mut plain);
+        Ok(Self { text: plain.to_string(), validator })
     }
 
-    /// The schema as JSON, keys in the order of the request: the order in which a reply's keys come.
+    /// The schema as JSON for llama.cpp's converter: keys in the order of the request, which is the order in which a
+    /// reply's keys come; patterns and types as the converter understands them.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -99,8 +103,10 @@ fn node(schema: &Value, at: &str, depth: usize) -> Result<()> {
     if let Some(target) = object.get("$ref") {
         only(object, &["$ref"], at)?;
         return match target.as_str() {
-            Some(target) if target.starts_with("#/") && !target.contains(['~', '%']) => Ok(()),
-            _ => Err(Error::new(format!("the JSON Schema at {at} refers to {target}; only \"#/…\" is followed"))),
+            Some(target) if is_definition(target) => Ok(()),
+            _ => Err(Error::new(format!(
+                "the JSON Schema at {at} refers to {target}; only \"#/$defs/…\" and \"#/definitions/…\" are followed"
+            ))),
         };
     }
     for keyword in ["anyOf", "oneOf"] {
@@ -125,6 +131,37 @@ fn node(schema: &Value, at: &str, depth: usize) -> Result<()> {
             }
         }
         Some(_) => Err(Error::new(format!("the JSON Schema at {at} has a \"type\" that is none"))),
+    }
+}
+
+/// What was looked through as a definition; a reference to any other place could name what is no schema at all.
+fn is_definition(target: &str) -> bool {
+    let name = ["#/$defs/", "#/definitions/"].iter().find_map(|folder| target.strip_prefix(folder));
+    name.is_some_and(|name| !name.is_empty() && !name.contains(['/', '~', '%']))
+}
+
+/// Writes patterns as the converter reads them, and types where only their keywords tell them.
+fn spell_out(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    let told = ["type", "const", "enum", "anyOf", "oneOf", "$ref"].iter().any(|keyword| object.contains_key(*keyword));
+    let name = implied(object);
+    if !told && name != "any" {
+        object.insert("type".to_owned(), name.into());
+    }
+    for (keyword, value) in object.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("pattern", Value::String(pattern)) => {
+                if let Ok(plain) = enforceable(pattern) {
+                    *pattern = plain;
+                }
+            }
+            ("const" | "enum" | "default" | "examples", _) => {}
+            ("properties" | "$defs" | "definitions", Value::Object(schemas)) => {
+                schemas.iter_mut().for_each(|(_, schema)| spell_out(schema));
+            }
+            (_, Value::Array(schemas)) => schemas.iter_mut().for_each(spell_out),
+            (_, value) => spell_out(value),
+        }
     }
 }
 
@@ -157,7 +194,11 @@ fn typed(object: &Map<String, Value>, name: &str, at: &str, depth: usize) -> Res
         "integer" => {
             only(object, &["type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"], at)?;
             both(object, "minimum", "exclusiveMinimum", at)?;
-            both(object, "maximum", "exclusiveMaximum", at)
+            both(object, "maximum", "exclusiveMaximum", at)?;
+            ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]
+                .iter()
+                .filter_map(|keyword| object.get(*keyword).map(|bound| (keyword, bound)))
+                .try_for_each(|(keyword, bound)| countable(keyword, bound, at))
         }
         "any" => only(object, &[], at),
         name => {
@@ -165,6 +206,17 @@ fn typed(object: &Map<String, Value>, name: &str, at: &str, depth: usize) -> Res
             only(object, &["type"], at)
         }
     }
+}
+
+/// A bound that the converter can count one up or down from.
+fn countable(keyword: &str, bound: &Value, at: &str) -> Result<()> {
+    let fits = match (bound.as_i64(), bound.as_f64()) {
+        (Some(bound), _) => bound > i64::MIN && bound < i64::MAX,
+        // The largest numbers below 2^63 are 1024 apart.
+        (None, Some(bound)) => bound.abs() < 9.2e18,
+        (None, None) => false,
+    };
+    if fits { Ok(()) } else { Err(Error::new(format!("\"{keyword}\" at {at} is {bound}, which cannot be enforced"))) }
 }
 
 fn object_node(object: &Map<String, Value>, at: &str, depth: usize) -> Result<()> {
@@ -217,10 +269,8 @@ fn string_node(object: &Map<String, Value>, at: &str) -> Result<()> {
         }
     }
     if let Some(pattern) = object.get("pattern") {
-        // The converter knows whole-text patterns only.
-        if !pattern.as_str().is_some_and(|pattern| pattern.starts_with('^') && pattern.ends_with('$')) {
-            return Err(Error::new(format!("the pattern at {at} must begin with \"^\" and end with \"$\"")));
-        }
+        let refused = |why: String| Error::new(format!("the pattern at {at} {why}"));
+        enforceable(pattern.as_str().ok_or_else(|| refused("is no text".to_owned()))?).map_err(refused)?;
     }
     // Of these the converter heeds the first one it finds.
     let kinds = ["pattern", "format", "minLength", "maxLength"].into_iter().filter(|name| object.contains_key(*name));
@@ -323,7 +373,17 @@ mod tests {
             (json!({"type": "object", "properties": {}, "required": ["a"]}), "requires \"a\""),
             (json!({"allOf": [{"type": "string"}]}), "\"allOf\""),
             (json!({"anyOf": [{"type": "null"}], "minimum": 2}), "\"minimum\""),
-            (json!({"$ref": "https://example.org/schema"}), "only \"#/…\" is followed"),
+            (json!({"$ref": "https://example.org/schema"}), "are followed"),
+            (json!({"$ref": "#/properties/a", "properties": {"a": {}}}), "\"properties\""),
+            (json!({"properties": {"a": {"$ref": "#/examples/0"}}, "examples": [{"not": {}}]}), "are followed"),
+            (
+                json!({"properties": {"a": {"$ref": "#/$defs/b/items"}}, "$defs": {"b": {"type": "array"}}}),
+                "are followed",
+            ),
+            (json!({"type": "integer", "exclusiveMinimum": i64::MAX}), "\"exclusiveMinimum\" at #"),
+            (json!({"type": "integer", "exclusiveMaximum": i64::MIN}), "\"exclusiveMaximum\" at #"),
+            (json!({"type": "integer", "maximum": 1e19}), "\"maximum\" at #"),
+            (json!({"type": "string", "pattern": "^(?!a).*$"}), "the pattern at # has a group"),
             (json!({"type": "array", "items": [{}], "minItems": 2}), "\"minItems\""),
             (json!({"type": ["string", "integer"], "minimum": 1}), "\"minimum\""),
             (json!({"type": "text"}), "unknown type \"text\""),
@@ -334,6 +394,23 @@ mod tests {
             let message = refusal(schema);
             assert!(message.contains(why), "{message} does not say {why}");
         }
+    }
+
+    #[test]
+    fn the_converter_gets_types_and_patterns_spelled_out_and_the_validator_what_was_given() {
+        let schema = json!({"properties": {
+            "pattern": {"pattern": "^\\d+$"},
+            "list": {"minItems": 2, "items": {"enum": [{"pattern": "^\\d$"}]}},
+        }});
+        let contract = Contract::new(&schema).unwrap();
+        let text: Value = serde_json::from_str(contract.text()).unwrap();
+        let spelled = json!({"type": "object", "properties": {
+            "pattern": {"type": "string", "pattern": "^[0-9]+$"},
+            "list": {"type": "array", "minItems": 2, "items": {"enum": [{"pattern": "^\\d$"}]}},
+        }});
+        assert_eq!(text, spelled);
+        assert!(contract.check(r#"{"pattern": "12"}"#).is_ok());
+        assert!(contract.check(r#"{"pattern": "a"}"#).is_err());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A model's own chat template: Jinja as Hugging Face's tokenizers render it, within limits.
 //!
 //! Templates come out of model files, so they are code of strangers. They run with a budget of steps and with a limit
-//! on what they write; they reach nothing but the values of [`Chat`] and the clock.
+//! on what they write; they reach nothing but the values of [`Chat`] and the clock. Whoever reads, compares or drops
+//! nested expressions and values recurses as deep as they are nested, so templates are read and run on threads whose
+//! stacks are large enough for the deepest that the length of a source and the budget allow.
 
 use crate::{Error, Result};
 use minijinja::syntax::SyntaxConfig;
@@ -11,10 +13,26 @@ use serde::Serialize;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Longest template that is compiled.
-const MAX_SOURCE: usize = 1 << 20;
-/// Steps that a rendering may take.
-const FUEL: u64 = 2_000_000;
+/// Longest template that is compiled; those of well-known models have up to some 20 KiB.
+const MAX_SOURCE: usize = 64 << 10;
+/// Steps that a rendering may take: so many at least, for each message, and for each byte of the further arguments.
+const FUEL: u64 = 200_000;
+const FUEL_OF_A_MESSAGE: u64 = 4_000;
+const FUEL_OF_A_BYTE: u64 = 20;
+/// Most steps that a rendering may take.
+const MAX_FUEL: u64 = 2_000_000;
+/// Stack that every reading and rendering gets.
+const STACK: usize = 8 << 20;
+/// Frames of code that is not optimised are larger.
+const FRAMES: usize = if cfg!(debug_assertions) { 4 } else { 1 };
+/// Stack for a byte of a source. Measured: 420 bytes for each of `-----1`, optimised.
+const STACK_OF_A_BYTE: usize = FRAMES << 10;
+/// Stack for a step. Measured: a list within a list takes at least 8 steps to make and up to 930 bytes to read.
+const STACK_OF_A_STEP: usize = FRAMES << 8;
+/// Deepest nesting that is written as JSON.
+const MAX_JSON_DEPTH: usize = 128;
+/// Variables that are not the request's to set.
+const OWN: [&str; 3] = ["messages", "bos_token", "eos_token"];
 /// Bytes that a rendering may write.
 const MAX_OUTPUT: usize = 16 << 20;
 const NAME: &str = "chat";
@@ -65,10 +83,13 @@ impl Template {
         if source.len() > MAX_SOURCE {
             return Err(Error::new(format!("the chat template has {} bytes, more than {MAX_SOURCE}", source.len())));
         }
+        on_stack(STACK + source.len() * STACK_OF_A_BYTE, || Self::compile(source))
+    }
+
+    fn compile(source: &str) -> Result<Self> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| Error::new(error.to_string()))?);
-        environment.set_fuel(Some(FUEL));
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_formatter(as_python);
@@ -83,23 +104,58 @@ impl Template {
 
     /// Renders a conversation.
     pub fn render(&self, chat: &Chat<'_>) -> Result<String> {
+        if let Some(name) = OWN.iter().find(|name| chat.arguments.contains_key(**name)) {
+            return Err(Error::new(format!(
+                "the template argument \"{name}\" cannot be given: it comes from the conversation and the model"
+            )));
+        }
+        let fuel = fuel(chat);
+        on_stack(STACK + fuel as usize * STACK_OF_A_STEP, || self.run(chat, fuel))
+    }
+
+    fn run(&self, chat: &Chat<'_>, fuel: u64) -> Result<String> {
         let failed =
             |error: minijinja::Error| Error::new(format!("the model's chat template refuses: {}", sentence(&error)));
-        let arguments = Value::from(Serde(chat.arguments));
+        let mut arguments = chat.arguments.clone();
+        for (name, value) in [
+            ("add_generation_prompt", chat.add_generation_prompt.into()),
+            ("tools", serde_json::Value::Null),
+            ("documents", serde_json::Value::Null),
+        ] {
+            arguments.entry(name).or_insert(value);
+        }
         let values = context! {
             messages => Value::from(Serde(chat.messages)),
             bos_token => chat.bos,
             eos_token => chat.eos,
-            add_generation_prompt => chat.add_generation_prompt,
-            tools => Value::from(()),
-            documents => Value::from(()),
-            ..arguments
+            ..Value::from(Serde(arguments))
         };
-        let template = self.environment.get_template(NAME).map_err(failed)?;
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let template = environment.get_template(NAME).map_err(failed)?;
         let mut output = Output::default();
         template.render_captured_to(values, &mut output).map_err(failed)?;
         String::from_utf8(output.0).map_err(|_| Error::new("the model's chat template wrote no text"))
     }
+}
+
+/// The steps that a conversation is worth.
+fn fuel(chat: &Chat<'_>) -> u64 {
+    let arguments = serde_json::to_string(chat.arguments).map_or(0, |text| text.len() as u64);
+    let more = chat.messages.len() as u64 * FUEL_OF_A_MESSAGE + arguments.saturating_mul(FUEL_OF_A_BYTE);
+    more.saturating_add(FUEL).min(MAX_FUEL)
+}
+
+/// Runs what may recurse deeply on a thread of its own, whose stack is mostly addresses: no more of it is used than is
+/// needed.
+fn on_stack<T: Send>(bytes: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("tenon-template".into()).stack_size(bytes);
+        let thread = thread
+            .spawn_scoped(scope, work)
+            .map_err(|error| Error::new(format!("no thread with a stack of {bytes} bytes for a template: {error}")))?;
+        thread.join().unwrap_or_else(|_| Err(Error::new("the reader of a template panicked")))
+    })
 }
 
 /// What a template wrote, up to the limit.
@@ -175,39 +231,106 @@ fn raise_exception(message: String) -> std::result::Result<String, minijinja::Er
 /// JSON as Python's `json.dumps(ensure_ascii=False)` writes it.
 fn to_json(value: Value, kwargs: Kwargs) -> std::result::Result<String, minijinja::Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
+    let separators: Option<Vec<String>> = kwargs.get("separators")?;
     // Escaping would be right for HTML; a prompt is not.
     let _: Option<bool> = kwargs.get("ensure_ascii")?;
     let _: Option<bool> = kwargs.get("sort_keys")?;
     kwargs.assert_all_used()?;
-    let failed = |error: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string());
-    let json = serde_json::to_value(&value).map_err(failed)?;
-    let mut out = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let indent = vec![b' '; width.min(16)];
-            let pretty = serde_json::ser::PrettyFormatter::with_indent(&indent);
-            json.serialize(&mut serde_json::Serializer::with_formatter(&mut out, pretty))
-        }
-        None => json.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Spaced)),
+    let failed = |message: String| minijinja::Error::new(ErrorKind::BadSerialization, message);
+    let (item, key) = match separators.as_deref() {
+        None => (if indent.is_some() { "," } else { ", " }, ": "),
+        Some([item, key]) => (item.as_str(), key.as_str()),
+        Some(_) => return Err(failed("tojson takes two separators".to_owned())),
     };
-    written.map_err(failed)?;
-    String::from_utf8(out).map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
+    let json = serde_json::to_value(&value).map_err(|error| failed(error.to_string()))?;
+    if is_deeper(&json, MAX_JSON_DEPTH) {
+        return Err(failed(format!("tojson writes no more than {MAX_JSON_DEPTH} levels")));
+    }
+    let mut out = Vec::new();
+    let python = Python { item, key, indent: indent.map(|width| width.min(16)), level: 0, filled: false };
+    json.serialize(&mut serde_json::Serializer::with_formatter(&mut out, python))
+        .map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(out).map_err(|error| failed(error.to_string()))
 }
 
-/// One line, with a space behind each comma and colon.
-struct Spaced;
+/// Whether something is nested deeper than so many levels.
+fn is_deeper(json: &serde_json::Value, levels: usize) -> bool {
+    let within = |json: &serde_json::Value| levels == 0 || is_deeper(json, levels - 1);
+    match json {
+        serde_json::Value::Array(list) => list.iter().any(within),
+        serde_json::Value::Object(object) => object.values().any(within),
+        _ => false,
+    }
+}
 
-impl serde_json::ser::Formatter for Spaced {
+/// Separators and line ends where Python writes them.
+struct Python<'a> {
+    item: &'a str,
+    key: &'a str,
+    indent: Option<usize>,
+    level: usize,
+    /// The innermost list or object has something in it.
+    filled: bool,
+}
+
+impl Python<'_> {
+    fn open(&mut self) {
+        self.level += 1;
+        self.filled = false;
+    }
+
+    fn line<W: ?Sized + io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        let Some(width) = self.indent else { return Ok(()) };
+        write!(writer, "\n{:1$}", "", width * self.level)
+    }
+
+    fn close<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.level = self.level.saturating_sub(1);
+        if self.filled {
+            self.line(writer)?;
+        }
+        self.filled = true;
+        writer.write_all(bracket)
+    }
+
+    fn item<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if !first {
+            writer.write_all(self.item.as_bytes())?;
+        }
+        self.filled = true;
+        self.line(writer)
+    }
+}
+
+impl serde_json::ser::Formatter for Python<'_> {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open();
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"]")
+    }
+
     fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
+        self.item(writer, first)
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open();
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"}")
     }
 
     fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
+        self.item(writer, first)
     }
 
     fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
+        writer.write_all(self.key.as_bytes())
     }
 }
 
@@ -357,10 +480,98 @@ mod tests {
     #[test]
     fn arguments_reach_the_template_and_do_not_replace_the_messages() {
         let source = "{{ messages | length }}{{ enable_thinking }}{% if tools %}T{% endif %}{% if nothing is defined %}D{% endif %}";
+        assert_eq!(render(source, &[("user", "x")], json!({"enable_thinking": false})).unwrap(), "1False");
+        for name in ["messages", "bos_token", "eos_token"] {
+            let error = render(source, &[("user", "x")], json!({name: []})).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the template argument \"{name}\" cannot be given")), "{error}");
+        }
+    }
+
+    #[test]
+    fn arguments_take_the_place_of_defaults() {
+        let source = "{{ tools | length }}{{ documents[0].text }}{{ add_generation_prompt }}";
+        let arguments = json!({"tools": [1, 2], "documents": [{"text": "t"}], "add_generation_prompt": false});
+        assert_eq!(render(source, &[], arguments).unwrap(), "2tFalse");
+        let source = "{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}";
+        assert_eq!(render(source, &[], json!({})).unwrap(), "TrueTrueTrue");
+    }
+
+    #[test]
+    fn json_takes_separators() {
+        let source = "{{ x | tojson(separators=(',', ':')) }}{{ x | tojson(separators=[' ; ', ' = '], indent=1) }}";
         assert_eq!(
-            render(source, &[("user", "x")], json!({"enable_thinking": false, "messages": []})).unwrap(),
-            "1False"
+            render(source, &[], json!({"x": {"a": [1, {}], "b": []}})).unwrap(),
+            "{\"a\":[1,{}],\"b\":[]}{\n \"a\" = [\n  1 ; \n  {}\n ] ; \n \"b\" = []\n}"
         );
+        assert!(render("{{ 1 | tojson(separators=[',']) }}", &[], json!({})).is_err());
+    }
+
+    /// As deep as the longest source can make it.
+    #[test]
+    fn no_source_overflows_the_stack() {
+        let fill = |before: &str, again: &str, after: &str| {
+            let count = (MAX_SOURCE - before.len() - after.len()) / again.len();
+            format!("{before}{}{after}", again.repeat(count))
+        };
+        for source in [
+            fill("{{ ", "not ", "1 }}"),
+            fill("{{ ", "-", "1 }}"),
+            fill("{{ 1", "+1", " }}"),
+            fill("{{ 1", "~1", " }}"),
+            fill("{{ 1", "**1", " }}"),
+            fill("{{ 1", " or 1", " }}"),
+            fill("{{ 1", "|abs", " }}"),
+            fill("{{ a", ".a", " }}"),
+            fill("{{ a", "[a]", " }}"),
+            fill("{{ a", "()", " }}"),
+            fill("{% if x %}", "{%elif x%}", "{% endif %}"),
+            fill("{{ 1", " if 1 else 1", " }}"),
+            fill("", "{%if x%}", ""),
+            fill("{{ ", "(", "1 }}"),
+            fill("{{ ", "[", "1 }}"),
+        ] {
+            // It may be refused, and it may run out of steps.
+            if let Ok(template) = Template::new(&source) {
+                let none = serde_json::Map::new();
+                let chat = Chat { messages: &[], bos: "", eos: "", add_generation_prompt: true, arguments: &none };
+                let _ = template.render(&chat);
+            }
+        }
+        assert!(Template::new(&"x".repeat(MAX_SOURCE)).is_ok());
+    }
+
+    /// As deep as the steps can make it.
+    #[test]
+    fn no_value_overflows_the_stack() {
+        let nest = "{% set ns = namespace(x=0, y=0) %}{% for j in range(9) %}{% for i in range(9999) %}";
+        let end = "{% endfor %}{% endfor %}";
+        // The steps end within the loop, or what is made by then is read.
+        let many = [turns(&[("user", "x")]), vec![Turn { role: "user".into(), content: String::new() }; 500]];
+        for (set, loops, then) in [
+            ("{% set ns.x = [ns.x] %}", 9999, ""),
+            ("{% set ns.x = [ns.x] %}", 2000, "{{ ns.x }}"),
+            ("{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}", 1400, "{{ ns.x == ns.y }}"),
+            ("{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}", 1400, "{{ ns.x < ns.y }}"),
+            ("{% set ns.x = {'a': ns.x} %}{% set ns.y = {'a': ns.y} %}", 1200, "{{ ns.x == ns.y }}"),
+            ("{% set ns.x = [ns.x] %}", 2000, "{{ {ns.x: 1} | length }}"),
+        ] {
+            let source = format!("{}{set}{end}{then}", nest.replace("9999", &loops.to_string()));
+            for messages in &many {
+                let none = serde_json::Map::new();
+                let chat = Chat { messages, bos: "", eos: "", add_generation_prompt: true, arguments: &none };
+                let _ = Template::new(&source).unwrap().render(&chat);
+            }
+        }
+        let source = format!("{}{{% set ns.x = [ns.x] %}}{end}{{{{ ns.x | tojson }}}}", nest.replace("9999", "2000"));
+        let error = render(&source, &[], json!({})).unwrap_err().to_string();
+        assert!(error.contains("no more than 128 levels"), "{error}");
+    }
+
+    #[test]
+    fn a_long_conversation_has_more_steps() {
+        let words = "{% for m in messages %}{% for i in range(300) %}{{ i }}{% endfor %}{{ '\n' }}{% endfor %}";
+        let messages = vec![("user", "x"); 1000];
+        assert_eq!(render(words, &messages, json!({})).unwrap().lines().count(), 1000);
     }
 
     #[test]

@@ -198,6 +198,16 @@ impl GgufFile {
         self.set(key, 8, text(value));
     }
 
+    /// Makes it a model of another architecture, with the same hyperparameters.
+    pub fn rename(&mut self, architecture: &str) {
+        for (key, _, _) in &mut self.pairs {
+            if let Some(name) = key.strip_prefix(b"llama.") {
+                *key = [architecture.as_bytes(), b".", name].concat();
+            }
+        }
+        self.set_text("general.architecture", architecture.as_bytes());
+    }
+
     /// Takes a key away.
     pub fn remove(&mut self, key: &str) {
         self.pairs.retain(|(known, _, _)| known != key.as_bytes());
@@ -244,7 +254,7 @@ const TINY_TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + me
 
 type Craft = (&'static str, fn(&mut GgufFile));
 
-/// Files that are the tiny model but for one lie. The first nine are the header values that end a process in
+/// Files that are the tiny model but for one lie. These are the header values that end a process in
 /// llama.cpp's loader when nothing checks them first.
 pub const GGUF_KILLERS: &[Craft] = &[
     ("block-count-0", |file| file.set_u32("llama.block_count", 0)),
@@ -266,7 +276,47 @@ pub const GGUF_KILLERS: &[Craft] = &[
         file.set_text("tokenizer.ggml.model", b"bert");
     }),
     ("tokenizer-rwkv", |file| file.set_text("tokenizer.ggml.model", b"rwkv")),
+    ("tokenizer-none", |file| {
+        file.set_text("tokenizer.ggml.model", b"none");
+        file.set_u32("llama.vocab_size", 288);
+    }),
+    ("tokenizer-no-vocab", |file| {
+        file.set_text("tokenizer.ggml.model", b"no_vocab");
+        file.set_u32("llama.vocab_size", u32::MAX);
+    }),
+    ("gemma2-heads-0", |file| divided_by_heads(file, "gemma2", 46)),
+    ("gemma3-heads-0", |file| divided_by_heads(file, "gemma3", 62)),
+    ("rwkv6qwen2-head-size-0", |file| {
+        for name in ["time_mix_extra_dim", "time_decay_extra_dim", "token_shift_count"] {
+            file.set_u32(&format!("llama.{name}"), 1);
+        }
+        for name in ["rescale_every_n_layers", "wkv.head_size"] {
+            file.set_u32(&format!("llama.{name}"), 0);
+        }
+        // It is read before the division.
+        file.tensors.push(GgufTensor {
+            name: b"output.weight".to_vec(),
+            dimensions: file.tensors[0].dimensions.clone(),
+            kind: 0,
+            shift: 0,
+        });
+        file.rename("rwkv6qwen2");
+    }),
+    ("mamba2-groups-0", |file| {
+        for name in ["ssm.conv_kernel", "ssm.inner_size", "ssm.state_size", "ssm.time_step_rank"] {
+            file.set_u32(&format!("llama.{name}"), 4);
+        }
+        file.set_u32("llama.ssm.group_count", 0);
+        file.rename("mamba2");
+    }),
 ];
+
+fn divided_by_heads(file: &mut GgufFile, architecture: &str, layers: u32) {
+    file.set_u32("llama.block_count", layers);
+    file.set_u32("llama.attention.head_count", 0);
+    file.set_u32("llama.attention.head_count_kv", 0);
+    file.rename(architecture);
+}
 
 fn small_vocabulary(file: &mut GgufFile) {
     file.set("tokenizer.ggml.tokens", 9, texts(&[b"<unk>", b"<s>", b"</s>", b"a", b"b", b"c"]));

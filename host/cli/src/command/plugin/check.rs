@@ -7,8 +7,9 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use tenon::ErrorKind;
+use tenon::{Engine, ErrorKind};
 use tenon_conformance::{CheckOptions, Report};
 
 /// Runs the command.
@@ -20,12 +21,29 @@ pub fn run(context: &Context, args: &PluginCheck) -> Outcome {
         let message = format!("{}: there is no such file", args.file.display());
         return Err(Failure::new(ErrorKind::NotFound, message));
     }
+    if !args.file.is_file() {
+        return Err(Failure::usage(format!("{}: this is no file", args.file.display())));
+    }
     let report = in_a_child(context, args)?;
     print(&context.out, args, &report)?;
-    match report["passed"] == true {
-        true => Ok(()),
-        false => Err(Failure::new(ErrorKind::Plugin, format!("{} does not keep the contract", args.file.display()))),
+    if report["passed"] == true {
+        return Ok(());
     }
+    let file = args.file.display();
+    Err(match is_changed(&args.file) {
+        true => Failure::new(ErrorKind::HashMismatch, format!("{file} is not the library that its sidecar names")),
+        false => Failure::new(ErrorKind::Plugin, format!("{file} does not keep the contract")),
+    })
+}
+
+/// Whether the library has another SHA-256 than its sidecar says. Nothing of it is run.
+fn is_changed(file: &Path) -> bool {
+    let engine = Engine::builder().plugin_file(file).build().ok();
+    let plugin = engine.and_then(|engine| engine.plugins().into_iter().next());
+    plugin.filter(|plugin| plugin.path.is_file()).is_some_and(|plugin| {
+        let hashed = tenon_store::hash_file(&plugin.path).ok();
+        hashed.is_some_and(|hashed| plugin.sha256.is_some_and(|sha256| sha256 != hashed.digest))
+    })
 }
 
 fn check(context: &Context, args: &PluginCheck) -> Report {
