@@ -605,8 +605,8 @@ tenon_status tenon_request_add_text_n(tenon_request *request,
 
 /**
  * Gives the request its audio: `frames` frames of `channels` interleaved samples each, nominally within -1 to 1, at
- * `rate` frames per second; any rate and number of channels. The samples are copied once, here; mono at the backend's
- * rate ("sample_rate" of `tenon_model_info`) is then never copied again.
+ * `rate` frames per second: 1000 to 768000 of them, and 1 to 64 channels. The samples are copied once, here; mono at
+ * the backend's rate ("sample_rate" of `tenon_model_info`) is then never copied again.
  */
 TENON_API
 tenon_status tenon_request_add_audio(tenon_request *request,
@@ -898,8 +898,13 @@ tenon_status tenon_stream_next(tenon_stream *stream,
 
 /**
  * Hands over live audio: `frames` frames of `channels` interleaved samples at `rate` frames per second, which are copied.
- * Rate and channels must stay as they were in the first call. Waits while the backend is more than 30 seconds behind.
- * `TENON_E_END` when the request has ended. Any thread, also while another one reads the stream.
+ * Rate and channels, with the limits of `tenon_request_add_audio` (else `TENON_E_AUDIO`), must stay as they were in
+ * the first call. Waits while the backend is more than 30 seconds behind. Any thread, also while another one reads the
+ * stream.
+ *
+ * `TENON_E_INVALID_ARGUMENT` once the input was finished, also when the request has ended since; otherwise
+ * `TENON_E_END` when the request has ended, and `TENON_E_CANCELLED`, `TENON_E_DEADLINE` or `TENON_E_SHUTDOWN` when it
+ * was asked to end.
  */
 TENON_API
 tenon_status tenon_stream_push_audio(tenon_stream *stream,
@@ -958,7 +963,7 @@ TENON_API int32_t tenon_stream_is_ready(const tenon_stream *stream);
 
 /**
  * Frees a stream. NULL does nothing. A request that still runs is cancelled, and this waits until its backend has
- * ended; in a callback another thread waits.
+ * ended, also where another thread is reading; in a callback another thread waits.
  */
 TENON_API void tenon_stream_free(tenon_stream *stream);
 

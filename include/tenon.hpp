@@ -723,8 +723,9 @@ public:
     sentinel end() const noexcept { return {}; }
 
     /// Hands over live audio: interleaved samples of whole frames, which are copied; rate and channels must stay as
-    /// they were in the first call. Waits while the backend is more than 30 seconds behind. TENON_E_END when the
-    /// request has ended. Any thread, also while another one reads.
+    /// they were in the first call. Waits while the backend is more than 30 seconds behind. TENON_E_INVALID_ARGUMENT
+    /// once the input was finished; otherwise TENON_E_END when the request has ended, and TENON_E_CANCELLED or its
+    /// like when it was asked to end. Any thread, also while another one reads.
     outcome<void> push_audio(span<const float> samples, std::uint32_t rate, std::uint32_t channels = 1);
     outcome<void> push_audio(span<const std::int16_t> samples, std::uint32_t rate, std::uint32_t channels = 1);
     /// Says that no more live audio comes, so that the request can end. A second time does nothing. Any thread.
@@ -777,12 +778,15 @@ public:
 private:
     tenon_status read(event &into, std::int64_t timeout_us, step &came, tenon_error **problem) {
         tenon_event raw = tenon_event_init();
-        const tenon_status status = tenon_stream_next(get(), timeout_us, &raw, problem);
+        // Before the event is taken: it would be lost, or the error of the request, which is told once.
         if (wakeup_) wakeup_->rethrow();
+        const tenon_status status = tenon_stream_next(get(), timeout_us, &raw, problem);
         came = status == TENON_OK ? step::event : status == TENON_E_TIMEOUT ? step::timeout : step::end;
-        if (status == TENON_E_TIMEOUT || status == TENON_E_END) return TENON_OK;
         if (status == TENON_OK) into = event_of(raw);
-        return status;
+        if (status != TENON_E_TIMEOUT && status != TENON_E_END) return status;
+        // Nothing was taken, and after the end nobody may ask again.
+        if (wakeup_) wakeup_->rethrow();
+        return TENON_OK;
     }
 
     static event event_of(const tenon_event &raw) noexcept {
@@ -894,7 +898,7 @@ public:
     outcome<void> add_text(std::string_view content) { return add_text(std::string_view(), content); }
 
     /// Gives the request its audio: interleaved samples of whole frames at `rate` frames per second, nominally within
-    /// -1 to 1; any rate and number of channels. Copied once, here.
+    /// -1 to 1: 1000 to 768000 of them, and 1 to 64 channels. Copied once, here.
     outcome<void> add_audio(span<const float> samples, std::uint32_t rate, std::uint32_t channels = 1) {
         return detail::with_frames(
             samples, channels, [&](const float *first, std::size_t frames, tenon_error **problem) {
@@ -1109,6 +1113,9 @@ inline void hear_log(void *data, std::int32_t level, const char *target, const c
     log_hook::call(data, static_cast<log_level>(level), view(target), view(line));
 }
 
+/// Where C takes NULL for no options, one that was moved from would pass for it.
+inline error moved_options() { return error(TENON_E_INVALID_ARGUMENT, "the options were moved from"); }
+
 /// The progress of one call, which waits while this is used.
 class progress_call {
 public:
@@ -1213,6 +1220,7 @@ public:
     outcome<model> load(std::string_view name, const progress &hears = {}) { return load(name, nullptr, hears); }
     /// As above, with load options of the backend's.
     outcome<model> load(std::string_view name, const options &asked, const progress &hears = {}) {
+        if (!asked) return detail::fail<model>(detail::moved_options());
         return load(name, asked.get(), hears);
     }
     /// Estimates what a model is going to need of memory with so many sessions. Its files are verified and their heads
@@ -1222,6 +1230,7 @@ public:
     }
     /// As above, with load options of the backend's.
     outcome<memory_estimate> estimate(std::string_view name, const options &asked, std::uint32_t sessions = 1) const {
+        if (!asked) return detail::fail<memory_estimate>(detail::moved_options());
         return estimate(name, asked.get(), sessions);
     }
     /// Compares the files of a model with its manifest, and loads nothing. They are hashed whether or not the ledger

@@ -55,9 +55,11 @@ def test_samples_need_no_numpy(session):
 
 
 def test_rate_and_channels_are_converted(session):
-    stereo = memoryview(array("f", [0.75, 0.25] * 8000)).cast("B").cast("f", (8000, 2))
-    heard = session.transcribe(stereo, rate=8000)
-    assert heard.usage.audio_seconds == pytest.approx(1.0, abs=0.01)
+    for kind in ("f", "d"):
+        stereo = memoryview(array(kind, [0.75, 0.25] * 8000)).cast("B").cast(kind, (8000, 2))
+        assert samples(stereo).channels == 2
+        heard = session.transcribe(stereo, rate=8000)
+        assert heard.usage.audio_seconds == pytest.approx(1.0, abs=0.01)
 
 
 def test_arrays_of_numpy_are_used_where_they_lie(session):
@@ -85,6 +87,22 @@ def test_arrays_of_numpy_that_c_cannot_read_are_copied(session):
     assert session.transcribe(double, rate=16000).text == HALF
     transposed = numpy.full((1, 16000), 0.5, dtype=numpy.float32).T
     assert session.transcribe(transposed, rate=16000).text == HALF
+
+
+def test_a_part_of_a_memoryview_is_that_part():
+    numpy = pytest.importorskip("numpy")
+    ramp = numpy.arange(100, dtype=numpy.float32)
+    ramp.flags.writeable = False
+    assert samples(memoryview(ramp)[50:]).pointer[0] == 50.0
+    assert samples(memoryview(ramp.astype("float64"))[50:]).pointer[0] == 50.0
+
+
+def test_a_list_of_whole_numbers_is_of_16_bits(session):
+    assert session.transcribe([16384] * 16000, rate=16000).text == HALF
+    assert [samples(some).integer for some in ([1, 2], (1, 2.0), [True, False])] == [True, False, False]
+    for value in (32768, -32769):
+        with pytest.raises(ValueError, match="-32768 to 32767"):
+            samples([value])
 
 
 def test_what_offers_an_array_is_taken_as_one(session):
@@ -124,7 +142,7 @@ def test_the_rate_is_for_samples_alone(session):
         session.transcribe(FLOATS)
     with pytest.raises(TypeError, match="rate is for samples"):
         session.transcribe(wav(), rate=16000)
-    for rate in (0, -1, 2**32, 0.5):
+    for rate in (0, -1, 2**32, 0.5, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="rate is"):
             session.transcribe(FLOATS, rate=rate)
 

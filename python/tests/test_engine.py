@@ -142,6 +142,8 @@ def test_a_plugin_can_be_loaded_by_its_path_and_digest(places):
             engine.load_plugin(library, "0" * 64)
         assert raised.value.name == "TENON_E_HASH_MISMATCH"
         engine.load_plugin(library, digest)
+        # Hexadecimal digits are those of both cases.
+        engine.load_plugin(library, digest.upper())
         with engine.load("echo") as model, model.session() as session:
             assert session.generate("by path").text == "by path"
 

@@ -130,6 +130,34 @@ ENDS = {
         threading.Thread(target=load, daemon=True).start()
         time.sleep(0.3)
         """,
+    "a daemon thread in a load that is heard meanwhile": """
+        import logging
+        logging.basicConfig(level=1, handlers=[logging.NullHandler()])
+        noisy = tenon.Engine(**places)
+        load = lambda: noisy.load("echo", options={"delay_ms": 60})
+        threading.Thread(target=load, daemon=True).start()
+        time.sleep(0.3)
+        late = Late()
+        """,
+    "daemon threads that are heard meanwhile": """
+        import logging
+        logging.basicConfig(level=1, handlers=[logging.NullHandler()])
+        noisy = tenon.Engine(**places)
+        heard = noisy.load("echo")
+        def again(work):
+            while True:
+                work()
+        brief = tenon.Request.generate("a b c", delay_ms=20)
+        for work in (lambda: noisy.load("echo"), lambda: heard.session().run(brief),
+                     lambda: list(heard.session().stream(brief))):
+            threading.Thread(target=again, args=[work], daemon=True).start()
+        time.sleep(0.3)
+        late = Late()
+        """,
+    "a function of its own that uses an engine": """
+        import atexit
+        atexit.register(lambda: print(engine.load("echo").session().generate("last words").text))
+        """,
     "a cycle that holds a stream": """
         class Node: pass
         node = Node(); node.me = node; node.stream = session.stream(slow)
@@ -145,10 +173,17 @@ ENDS = {
 }
 
 
+# A `Late` keeps the interpreter from its end when nothing may call back any more.
+LATE = """
+class Late:
+    def __del__(self, sleep=time.sleep): sleep(1)
+"""
+
+
 @pytest.mark.parametrize("name", ENDS)
 def test_the_interpreter_ends_calmly_with(program, name):
     started = time.monotonic()
-    process = program(textwrap.dedent(ENDS[name]) + "\nprint('end', flush=True)")
+    process = program(LATE + textwrap.dedent(ENDS[name]) + "\nprint('end', flush=True)")
     try:
         out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:

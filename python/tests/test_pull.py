@@ -45,7 +45,9 @@ def far(engine, server, monkeypatch):
 
 def add(engine, server, name, more=""):
     digest, url = hashlib.sha256(WEIGHTS).hexdigest(), f"http://127.0.0.1:{server.server_port}/{name}.bin"
-    file = f'[[file]]\nrole = "model"\nname = "{name}.bin"\nurl = ["{url}"]\nsha256 = "{digest}"\nsize = {len(WEIGHTS)}\n'
+    file = (
+        f'[[file]]\nrole = "model"\nname = "{name}.bin"\nurl = ["{url}"]\nsha256 = "{digest}"\nsize = {len(WEIGHTS)}\n'
+    )
     head = ECHO.split("[preset")[0].replace('"echo"\ntask', f'"{name}"\ntask')
     engine.add_manifest_text(head + more + file)
 

@@ -99,7 +99,7 @@ def test_a_wrong_option_is_refused_with_the_right_one(session):
         session.generate("x", max_tokens="many")
     with pytest.raises(ValueError, match="the option temperature is nan"):
         session.generate("x", temperature=float("nan"))
-    with pytest.raises(AttributeError, match="the option stop"):
+    with pytest.raises(TypeError, match="the option stop"):
         session.generate("x", stop=[object()])
 
 

@@ -236,6 +236,17 @@ pub(crate) unsafe fn read<T: Sized_>(pointer: *const T) -> Result<T> {
     }
 }
 
+/// Refuses flags that this version does not know, and a reserved field that somebody set: it cannot do what it does not
+/// know.
+pub(crate) fn nothing_unknown<T: Sized_>(flags: u32, reserved: impl Into<i64>) -> Result<()> {
+    let message = match (flags, reserved.into()) {
+        (0, 0) => return Ok(()),
+        (0, reserved) => format!("reserved of the {} is {reserved}: set it to 0", T::NAME),
+        _ => format!("flags {flags:#x} of the {} are unknown to this version", T::NAME),
+    };
+    Err(Error::new(ErrorKind::Unsupported, message))
+}
+
 /// Writes as much of a struct as there is room for, and zeroes behind it; its size stays what it was.
 ///
 /// # Safety

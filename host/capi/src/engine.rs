@@ -177,10 +177,7 @@ unsafe fn builder(options: *const tenon_engine_options) -> Result<(EngineBuilder
         let mut builder = Engine::builder().verify(verify_mode(options.verify)?);
         let known = TENON_ENGINE_ONLY_NAMED_PLACES | TENON_ENGINE_IGNORE_MEMORY | TENON_ENGINE_WORKERS;
         let unknown = options.flags & !known;
-        if unknown != 0 || options.reserved != 0 {
-            let message = format!("flags {unknown:#x} of the tenon_engine_options are unknown to this version");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+        boundary::nothing_unknown::<tenon_engine_options>(unknown, options.reserved)?;
         for folder in folders(options.manifest_dirs, "manifest_dirs")? {
             builder = builder.manifest_dir(folder);
         }
@@ -345,7 +342,7 @@ pub unsafe extern "C" fn tenon_engine_load_plugin(
         run(error, || {
             let (path, sha256) = (text(path, "path")?, optional(sha256, "sha256")?);
             let digest = sha256
-                .map(str::parse)
+                .map(|digits| digits.to_ascii_lowercase().parse())
                 .transpose()
                 .map_err(|problem| Error::new(ErrorKind::InvalidArgument, format!("sha256 is no digest: {problem}")))?;
             handle::get::<Owner>(engine)?.0.add_plugin_file(path, digest).map(drop)

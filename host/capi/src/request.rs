@@ -4,6 +4,7 @@ use crate::boundary::{array, duration, free, optional, out, run, text, utf8};
 use crate::error::tenon_error;
 use crate::handle::{self, Kind, Object};
 use crate::options::{Document, tenon_options};
+use host::audio::{Converter, Wanted};
 use host::{AudioSource, Error, ErrorKind, Input, Message, Options, Request, Result, Role, task};
 use std::ffi::c_char;
 use std::path::PathBuf;
@@ -186,18 +187,17 @@ unsafe fn samples<T: Copy>(
     let channels = channel_count(channels)?;
     let count = frames.saturating_mul(channels.into());
     bounded(count, MOST_SAMPLES, "samples", "values")?;
-    if rate == 0 {
-        return Err(invalid("rate is 0: it is the number of samples per second and channel"));
-    }
+    // What no backend would be given is refused here already, by what would refuse it then.
+    Converter::new(rate, channels, Wanted::mono(rate)).map_err(|problem| invalid(problem.to_string()))?;
     // SAFETY: as the caller of this function says.
     let samples = unsafe { array(samples, count, "samples") }?;
     Ok(AudioSource::Samples { samples: samples.iter().map(|sample| to_float(*sample)).collect(), rate, channels })
 }
 
-/// A number of channels that C passed in.
+/// A number of channels that C passed in. How many are accepted is for what takes them.
 pub(crate) fn channel_count(channels: u32) -> Result<u16> {
-    let channels = u16::try_from(channels).ok().filter(|count| *count > 0);
-    channels.ok_or_else(|| invalid("channels is out of range: 1 to 65535"))
+    let count = u16::try_from(channels).ok().filter(|count| *count > 0);
+    count.ok_or_else(|| invalid(format!("channels is {channels}, which no audio has")))
 }
 
 /// A sample of 16 bits as a fraction of full scale.
@@ -206,8 +206,8 @@ fn from_i16(sample: i16) -> f32 {
 }
 
 /// Gives the request its audio: `frames` frames of `channels` interleaved samples each, nominally within -1 to 1, at
-/// `rate` frames per second; any rate and number of channels. The samples are copied once, here; mono at the backend's
-/// rate ("sample_rate" of `tenon_model_info`) is then never copied again.
+/// `rate` frames per second: 1000 to 768000 of them, and 1 to 64 channels. The samples are copied once, here; mono at
+/// the backend's rate ("sample_rate" of `tenon_model_info`) is then never copied again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tenon_request_add_audio(
     request: *mut tenon_request,

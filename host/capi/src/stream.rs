@@ -9,7 +9,7 @@ use crate::session::{Open, tenon_session};
 use crate::wakeup::Wakeup;
 use host::{Answer, CancelToken, Error, ErrorKind, Event, LiveInput, Result, Stream};
 use std::ffi::{CString, c_char, c_void};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 use tenon_abi::{Status, status};
 
@@ -89,8 +89,8 @@ pub(crate) struct Flow {
 }
 
 struct Reader {
-    // Dropped before what it may still call.
-    stream: Stream,
+    /// `None` once the handle was freed. Dropped before what it may still call.
+    stream: Option<Stream>,
     /// What the latest event points to.
     text: CString,
     json: CString,
@@ -104,14 +104,18 @@ impl Object for Flow {
 
     fn close(&self) {
         self.wakeup.set(None, std::ptr::null_mut());
+        // A thread that reads leaves soon, since the request was cancelled. Its share of this object may live longer
+        // than this call, so the stream, which waits for its backend, is dropped here and not with the last share.
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(reader.stream.take());
     }
 }
 
 impl Flow {
     fn new(stream: Stream) -> Self {
         let (cancel, input) = (stream.cancel_token(), stream.input());
-        let reader =
-            Reader { stream, text: CString::default(), json: CString::default(), values: Vec::new(), hooked: false };
+        let (stream, text, json) = (Some(stream), CString::default(), CString::default());
+        let reader = Reader { stream, text, json, values: Vec::new(), hooked: false };
         Self { reader: Mutex::new(reader), end: OnceLock::new(), cancel, input, wakeup: Arc::default() }
     }
 
@@ -139,9 +143,9 @@ impl Flow {
         // Once, since most streams have no hooks.
         if !std::mem::replace(&mut reader.hooked, true) {
             let wakeup = Arc::clone(&self.wakeup);
-            reader.stream.set_wakeup(Some(Box::new(move || wakeup.fire())));
+            reader.stream()?.set_wakeup(Some(Box::new(move || wakeup.fire())));
         }
-        let (set, ready) = (set(&self.wakeup)?, reader.stream.is_ready());
+        let (set, ready) = (set(&self.wakeup)?, reader.stream()?.is_ready());
         // Called without the lock: it may ask whether the stream is ready.
         drop(reader);
         if ready {
@@ -152,9 +156,10 @@ impl Flow {
 
     /// The next event; an error of the kind `Timeout` when there is none, `None` after the end.
     fn next(&self, reader: &mut Reader, timeout: Option<Duration>) -> Option<Result<Event>> {
-        let next = |reader: &mut Reader, timeout| match timeout {
-            Some(timeout) => reader.stream.next_timeout(timeout),
-            None => reader.stream.next(),
+        let next = |reader: &mut Reader, timeout| match (reader.stream(), timeout) {
+            (Ok(stream), Some(timeout)) => stream.next_timeout(timeout),
+            (Ok(stream), None) => stream.next(),
+            (Err(freed), _) => Some(Err(freed)),
         };
         let mut event = next(reader, timeout);
         if nothing(&event) {
@@ -171,6 +176,11 @@ fn nothing(event: &Option<Result<Event>>) -> bool {
 }
 
 impl Reader {
+    /// The stream. A thread that found it by its handle may come here when another one has freed it.
+    fn stream(&mut self) -> Result<&mut Stream> {
+        self.stream.as_mut().ok_or_else(|| Error::new(ErrorKind::StaleHandle, "this tenon_stream was freed"))
+    }
+
     /// Keeps what the event points to and gives it to C.
     fn show(&mut self, event: Event) -> tenon_event {
         let mut shown = EMPTY;
@@ -293,8 +303,13 @@ pub unsafe extern "C" fn tenon_stream_next(
 }
 
 /// Hands over live audio: `frames` frames of `channels` interleaved samples at `rate` frames per second, which are copied.
-/// Rate and channels must stay as they were in the first call. Waits while the backend is more than 30 seconds behind.
-/// `TENON_E_END` when the request has ended. Any thread, also while another one reads the stream.
+/// Rate and channels, with the limits of `tenon_request_add_audio` (else `TENON_E_AUDIO`), must stay as they were in
+/// the first call. Waits while the backend is more than 30 seconds behind. Any thread, also while another one reads the
+/// stream.
+///
+/// `TENON_E_INVALID_ARGUMENT` once the input was finished, also when the request has ended since; otherwise
+/// `TENON_E_END` when the request has ended, and `TENON_E_CANCELLED`, `TENON_E_DEADLINE` or `TENON_E_SHUTDOWN` when it
+/// was asked to end.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tenon_stream_push_audio(
     stream: *mut tenon_stream,
@@ -444,12 +459,13 @@ pub unsafe extern "C" fn tenon_stream_result(
 pub unsafe extern "C" fn tenon_stream_is_ready(stream: *const tenon_stream) -> i32 {
     value(0, || {
         let flow = handle::get::<Flow>(stream).ok()?;
-        Some(flow.reader().map_or(true, |reader| reader.stream.is_ready()).into())
+        let ready = |mut reader: MutexGuard<'_, Reader>| reader.stream().map(|stream| stream.is_ready());
+        Some(flow.reader().and_then(ready).unwrap_or(true).into())
     })
 }
 
 /// Frees a stream. NULL does nothing. A request that still runs is cancelled, and this waits until its backend has
-/// ended; in a callback another thread waits.
+/// ended, also where another thread is reading; in a callback another thread waits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tenon_stream_free(stream: *mut tenon_stream) {
     free::<Flow>(stream, |flow| {

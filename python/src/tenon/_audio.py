@@ -7,7 +7,8 @@ import enum
 import os
 from array import array
 from dataclasses import dataclass
-from typing import Any, Union
+from numbers import Integral
+from typing import Any, Sequence, Union
 
 #: More channels than this are frames and channels confused.
 MOST_CHANNELS = 64
@@ -23,7 +24,7 @@ class Live(enum.Enum):
 LIVE = Live.LIVE
 
 #: The path of a file; `bytes` of a file; samples: anything with the buffer protocol, such as a numpy array of
-#: float32 or int16, which is then read where it lies; or `LIVE`.
+#: float32 or int16, which is then read where it lies, or a list of floats or of whole numbers of 16 bits; or `LIVE`.
 Audio = Union[str, "os.PathLike[str]", bytes, bytearray, Live, Any]
 
 
@@ -48,7 +49,7 @@ def samples(audio: Any) -> Samples:
     Everything else is a TypeError or ValueError.
     """
     view = buffer(audio)
-    if view.format not in ("f", "h"):
+    if view.format not in ("f", "h", "d"):
         message = f"samples must be float32 or int16, not of the format {view.format!r}"
         hint = "; raw 16-bit samples are memoryview(data).cast('h')" if view.format in ("B", "b", "c") else ""
         raise TypeError(message + hint)
@@ -58,6 +59,8 @@ def samples(audio: Any) -> Samples:
     channels = shape[1] if len(shape) == 2 else 1
     if not 1 <= channels <= MOST_CHANNELS:
         raise ValueError(f"samples have the shape {shape}, which is {channels} channels: it must be (frames, channels)")
+    if view.format == "d":
+        audio = view = single(audio, view)
     pointer = address(audio, view)
     return Samples(pointer, shape[0], channels, view.format == "h", (audio, view))
 
@@ -65,9 +68,9 @@ def samples(audio: Any) -> Samples:
 def buffer(audio: Any) -> memoryview:
     """The memory of an object."""
     if isinstance(audio, (list, tuple)):
-        return memoryview(array("f", audio))
+        return memoryview(numbers(audio))
     try:
-        view = memoryview(audio)
+        return memoryview(audio)
     except (TypeError, BufferError):
         if not hasattr(audio, "__array__"):
             kind = type(audio).__name__
@@ -75,10 +78,26 @@ def buffer(audio: Any) -> memoryview:
                 f"audio must be a path, the bytes of a file, or samples as a numpy array or another buffer, not {kind}"
             )
             raise TypeError(message) from None
-        view = memoryview(audio.__array__())
-    if view.format == "d":
-        return memoryview(audio.astype("float32") if hasattr(audio, "astype") else array("f", view))
-    return view
+        return memoryview(audio.__array__())
+
+
+def numbers(values: Sequence[Any]) -> "array[Any]":
+    """A list of samples: of 16 bits where all are whole numbers."""
+    if not all(isinstance(value, Integral) and not isinstance(value, bool) for value in values):
+        return array("f", values)
+    try:
+        return array("h", values)
+    except OverflowError:
+        raise ValueError("samples that are all whole numbers must be of 16 bits: -32768 to 32767") from None
+
+
+def single(audio: Any, view: memoryview) -> Any:
+    """Doubles as floats."""
+    # A memoryview may be a part of its object.
+    if not isinstance(audio, memoryview) and hasattr(view.obj, "astype"):
+        return memoryview(view.obj.astype("float32"))
+    flat = memoryview(array("f", array("d", view.tobytes())))
+    return flat.cast("B").cast("f", view.shape) if view.nbytes and view.shape else flat
 
 
 def address(audio: Any, view: memoryview) -> Any:
@@ -92,7 +111,8 @@ def address(audio: Any, view: memoryview) -> Any:
     if not view.readonly:
         return (kind * count).from_buffer(view)
     interface = getattr(view.obj, "__array_interface__", None)
-    if interface is not None:
+    # A memoryview may be a part of its object, and nobody tells which.
+    if interface is not None and not isinstance(audio, memoryview):
         # ctypes takes no pointer to memory that must not be written; numpy tells where it is.
         return ctypes.cast(interface["data"][0], ctypes.POINTER(kind))
     return (kind * count).from_buffer_copy(view)

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 from . import _abi as abi
 from ._errors import TenonError
 from ._estimate import Estimate, estimate
-from ._library import Handle, call, chars, file_name, interrupted, lib, microseconds, rows, string
+from ._library import Handle, call, chars, file_name, free_engine, interrupted, lib, microseconds, rows, string
 from ._request import given
 from ._results import sized
 from ._session import Session
@@ -163,7 +163,7 @@ class Engine(Handle):
         options.log, options.log_level = log_callback, library_level(level)
         handle = abi.tenon_engine()
         call(lib.tenon_engine_new, ctypes.byref(options), ctypes.byref(handle))
-        super().__init__(handle, lib.tenon_engine_free)
+        super().__init__(handle, free_engine)
 
     def models(self) -> List[ModelEntry]:
         """The models of all manifests, by name. Reads no model file."""

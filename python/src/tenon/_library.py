@@ -10,9 +10,10 @@ import ctypes
 import os
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, TypeVar, Union
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Set, TypeVar, Union
 
 from . import _abi as abi
 from ._errors import CLASSES, TenonError
@@ -118,34 +119,119 @@ def load(path: Path) -> ctypes.CDLL:
 path = find()
 lib = load(path)
 
-#: The daemon threads that there were when the interpreter began to end.
+# How the interpreter ends. It waits for all threads but daemon threads, runs what atexit knows, and then ends a thread
+# that comes to its lock, by unwinding it. Where a call of C has called back, the frames of C let nobody through and the
+# process is aborted. So nothing may call back by then: what daemon threads are in is told to end, and waited for.
+
+#: How long the end of the interpreter waits for what is told to end, in seconds.
+PATIENCE = 10.0
+
+#: The daemon threads that there were when the interpreter began to end, and until when what runs may go on.
 left_behind: FrozenSet[Optional[int]] = frozenset()
+until: Optional[float] = None
+
+#: What tells the calls that hear no engine to end, of those that run now.
+stops: Set[Callable[[], None]] = set()
+
+
+class Inside:
+    """A call of C that runs and may call back, and the use of what it lent."""
+
+    #: Those of all threads, each with its thread.
+    all: Dict["Inside", int] = {}
+
+    def __init__(self, handle: Any = None) -> None:
+        #: Of the object that must not be freed meanwhile, if there is one.
+        self.handle = handle
+
+    def __enter__(self) -> None:
+        self.all[self] = threading.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        self.all.pop(self, None)
 
 
 def leave_behind() -> None:
-    """Notes which threads nobody waits for any more. The interpreter has waited for all but daemon threads by then."""
-    global left_behind
+    """Notes which threads nobody waits for any more, and tells what they wait for to end."""
+    global left_behind, until
+    until = time.monotonic() + PATIENCE
     left_behind = frozenset(thread.ident for thread in threading.enumerate() if thread.daemon)
+    for stop in list(stops):
+        stop()
 
 
-def linger() -> None:
+def left() -> float:
+    """How many seconds what runs may go on; 0 while the interpreter does not end."""
+    return 0.0 if until is None else max(0.0, until - time.monotonic())
+
+
+def wait_for_calls(handle: Any = None) -> None:
+    """Waits until no other thread is in a call, or in one that uses an object, when the interpreter ends."""
+    here = threading.get_ident()
+    while left() > 0:
+        calls = list(Inside.all.items())
+        if not any(thread != here and (handle is None or call.handle is handle) for call, thread in calls):
+            break
+        time.sleep(0.005)
+
+
+def free_stream(handle: Any) -> None:
+    """Frees a stream. When the interpreter ends, a daemon thread may be looking at what its latest event points to."""
+    if until is not None:
+        lib.tenon_stream_cancel(handle, None)
+        wait_for_calls(handle)
+    lib.tenon_stream_free(handle)
+
+
+def free_engine(handle: Any) -> None:
+    """Frees an engine. When the interpreter ends, its threads and its loads end first."""
+    if until is not None:
+        lib.tenon_engine_shutdown(handle, int(left() * 1e6), None)
+    lib.tenon_engine_free(handle)
+
+
+def lost(thread: Optional[int] = None) -> bool:
+    """Whether nobody waits for a thread any more, by default this one."""
+    return (thread or threading.get_ident()) in left_behind
+
+
+def linger(thread: Optional[int] = None) -> None:
     """Keeps a daemon thread in its call until the process ends, once the interpreter has closed its handles.
 
-    What it raised would be handled by nobody and printed, or half of it.
+    What it raised would be handled by nobody and printed, or half of it. `thread` is the one that it works for, if that
+    is another one.
     """
-    if threading.get_ident() in left_behind:
+    if lost(thread):
         threading.Event().wait()
 
 
-# What was registered last is called first. What closes the handles, weakref, registers with its first finalizer.
-weakref.finalize(lib, int)
+# What was registered last is called first. What closes the handles, weakref, registers with its first finalizer, and
+# calls that one, the oldest, when all handles are closed. What a program has registered itself since then comes before.
+weakref.finalize(lib, wait_for_calls)
 atexit.register(leave_behind)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Inside.all.clear)
+
+
+def into_c(function: Any, *arguments: Any) -> Any:
+    """Calls a function of C that may call back. A daemon thread begins nothing once the interpreter ends."""
+    with Inside():
+        if not lost():
+            return function(*arguments)
+    linger()
+    return None
+
+
+def freed(free: Callable[[Any], None], handle: Any) -> None:
+    """Calls a function that frees, on any thread and at any time."""
+    with Inside():
+        free(handle)
 
 
 def call(function: Any, *arguments: Any) -> None:
     """Calls a function whose last parameter is an error, and raises what it says."""
     error = abi.tenon_error()
-    status: int = function(*arguments, ctypes.byref(error))
+    status: int = into_c(function, *arguments, ctypes.byref(error))
     settle(status, error)
 
 
@@ -224,7 +310,7 @@ class Handle:
     def __init__(self, handle: Any, free: Callable[[Any], None]) -> None:
         self._raw = handle
         # Runs once: by close, when the object is gone, or before the interpreter ends.
-        self._finalizer = weakref.finalize(self, free, handle)
+        self._finalizer = weakref.finalize(self, freed, free, handle)
 
     @property
     def _handle(self) -> Any:

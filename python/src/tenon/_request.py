@@ -39,7 +39,7 @@ def document(name: str, value: Any) -> bytes:
         return json.dumps(value, allow_nan=False, default=lambda other: other.item()).encode()
     except (AttributeError, TypeError, ValueError) as problem:
         message = f"the option {name} is {value!r}: it must be a text, number, bool, or a list or dict of these"
-        raise type(problem)(message) from None
+        raise (ValueError if isinstance(problem, ValueError) else TypeError)(message) from None
 
 
 class Request(Handle, Generic[R_co]):
@@ -123,7 +123,8 @@ class Request(Handle, Generic[R_co]):
         """Speech to text in the language spoken.
 
         `audio` is the path of a file (wav, flac, mp3, ogg, opus, webm, m4a, aac, aiff), the bytes of one, `LIVE`, or
-        samples of float32 or int16 with their `rate` in hertz, of the shape (frames,) or (frames, channels).
+        samples of float32 or int16 with their `rate` in hertz, of the shape (frames,) or (frames, channels). A list is
+        samples of one channel: of float32, or of int16 where all of its numbers are of the type int.
         """
         return Request(
             "transcribe", audio=audio, rate=rate, preset=preset, timeout=timeout, options=options, answer=Transcript
@@ -206,6 +207,10 @@ def message(given: Message) -> Tuple[str, str]:
 
 def hertz(rate: int) -> int:
     """A rate for C, which would cut a larger number."""
-    if rate != int(rate) or not 0 < rate < 2**32:
+    try:
+        whole = int(rate)
+    except (OverflowError, ValueError):
+        whole = 0
+    if rate != whole or not 0 < whole < 2**32:
         raise ValueError(f"rate is {rate}: it must be a whole number of frames per second")
-    return int(rate)
+    return whole

@@ -9,7 +9,7 @@ from typing import Any, Generic, Iterator, Optional, Type, TypeVar
 
 from . import _abi as abi
 from ._audio import samples
-from ._library import Handle, call, lib, settle
+from ._library import Handle, Inside, call, free_stream, lib, linger, lost, settle
 from ._request import Request, hertz
 from ._results import Event, Result, Segment, Text, event, sized
 from ._waiting import SLICE, interruptible
@@ -33,9 +33,11 @@ class Stream(Handle, Generic[R_co]):
     def __init__(self, session: Any, request: Request[R_co]) -> None:
         handle = abi.tenon_stream()
         call(lib.tenon_stream_start, session._handle, request._handle, ctypes.byref(handle))
-        super().__init__(handle, lib.tenon_stream_free)
+        super().__init__(handle, free_stream)
         self._answer: Type[R_co] = request._answer
         self._event = sized(abi.tenon_event)
+        #: The latest event; None where its kind is unknown.
+        self._happened: Optional[Event] = None
         self._ended = False
 
     @property
@@ -45,9 +47,14 @@ class Stream(Handle, Generic[R_co]):
 
     def _step(self, seconds: float) -> int:
         """Waits for the next event, but not longer than this: TENON_OK, TENON_E_TIMEOUT or TENON_E_END."""
-        error = abi.tenon_error()
-        place = ctypes.byref(self._event)
-        status: int = lib.tenon_stream_next(self._handle, int(seconds * 1e6), place, ctypes.byref(error))
+        error, status = abi.tenon_error(), abi.TENON_E_TIMEOUT
+        handle, place = self._handle, ctypes.byref(self._event)
+        with Inside(handle):
+            if not lost():
+                status = lib.tenon_stream_next(handle, int(seconds * 1e6), place, ctypes.byref(error))
+            if status == abi.TENON_OK:
+                self._happened = event(self._event)
+        linger()
         if status not in (abi.TENON_OK, abi.TENON_E_TIMEOUT):
             self._ended = status != abi.TENON_E_BUSY
         calm = status in (abi.TENON_E_TIMEOUT, abi.TENON_E_END)
@@ -73,9 +80,8 @@ class Stream(Handle, Generic[R_co]):
             left = None if until is None else max(0.0, until - time.monotonic())
             if self._wait(left) != abi.TENON_OK:
                 return None
-            happened = event(self._event)
-            if happened is not None:
-                return happened
+            if self._happened is not None:
+                return self._happened
 
     def __iter__(self: S) -> S:
         return self
@@ -113,7 +119,8 @@ class Stream(Handle, Generic[R_co]):
 
         Rate and channels must stay as they were in the first call. Waits while the backend is more than 30 seconds
         behind, so where one thread pushes and reads, it should read between two pushes. `TenonError` with the name
-        "TENON_E_END" when the request has ended. Any thread. Ctrl-C cancels the request.
+        "TENON_E_END" when the request has ended, and an error that says so once it was asked to end or the input was
+        finished. Any thread. Ctrl-C cancels the request.
         """
         found = samples(audio)
         push = lib.tenon_stream_push_audio_i16 if found.integer else lib.tenon_stream_push_audio

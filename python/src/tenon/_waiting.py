@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Any, Callable, List, Optional, Tuple
 
 from . import _abi as abi
+from ._library import linger, stops
 
 #: The longest single wait in C, in seconds.
 SLICE = 0.1
@@ -29,6 +30,7 @@ class Errand:
         self._news: SimpleQueue[Optional[Tuple[int, float]]] = SimpleQueue()
         self._failure: List[BaseException] = []
         self._work = work
+        self._asker = threading.get_ident()
 
     def tell(self, phase: int, fraction: float) -> None:
         """Says how far it is. Any thread."""
@@ -52,10 +54,12 @@ class Errand:
             raise
         thread.join()
         if self._failure:
+            linger()
             raise self._failure[0]
 
     def _run(self) -> None:
         try:
+            linger(self._asker)
             self._work()
         except BaseException as problem:
             self._failure.append(problem)
@@ -73,7 +77,13 @@ def attended(work: Callable[[Any], None], progress: Optional[ProgressFn]) -> Non
 
     callback = abi.tenon_progress_fn(tell)
     errand = Errand(lambda: work(callback))
-    errand.wait(unwanted.set, progress)
+    stops.add(unwanted.set)
+    try:
+        # Where the interpreter has begun to end, nobody has told this one.
+        linger()
+        errand.wait(unwanted.set, progress)
+    finally:
+        stops.discard(unwanted.set)
 
 
 def interruptible(work: Callable[[], None], stop: Callable[[], None]) -> None:

@@ -92,7 +92,13 @@ static void audio_that_is_none(void) {
     tenon_result *result = NULL;
     const float sample = 0;
     WANT(TENON_OK, tenon_request_new("transcribe", &request, &problem));
-    WANT(TENON_E_INVALID_ARGUMENT, tenon_request_add_audio(request, &sample, 1, 0, 1, &problem));
+    /* Refused here and not when it runs: rates and channels that no audio is accepted with. */
+    const uint32_t formats[][2] = {{0, 1}, {999, 1}, {768001, 1}, {16000, 0}, {16000, 65}};
+    for (int at = 0; at < 5; at++) {
+        const uint32_t rate = formats[at][0], channels = formats[at][1];
+        WANT(TENON_E_INVALID_ARGUMENT, tenon_request_add_audio(request, NULL, 0, rate, channels, &problem));
+        WANT(TENON_E_INVALID_ARGUMENT, tenon_request_add_audio_i16(request, NULL, 0, rate, channels, &problem));
+    }
     WANT(TENON_OK, tenon_request_add_audio(request, NULL, 0, 16000, 1, &problem));
     WANT(TENON_E_INVALID_ARGUMENT, tenon_request_add_audio(request, &sample, 1, 16000, 1, &problem));
     WANT(TENON_E_AUDIO, tenon_run(all.session, request, &result, &problem));

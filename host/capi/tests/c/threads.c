@@ -127,6 +127,8 @@ static void frees_meanwhile(struct work *work, int rounds) {
         thread = go(reads, &mine);
         usleep(round * 50);
         tenon_stream_free(mine.stream);
+        /* The backend has ended, also where the other thread is still on its way out. */
+        WANT(TENON_OK, tenon_session_reset(work->chain.session, &problem));
         status = joined(thread, &mine);
         CHECK(status == TENON_E_CANCELLED || status == TENON_E_STALE_HANDLE);
     }

@@ -100,12 +100,30 @@ void what_a_wakeup_throws_comes_out_of_the_next_read() {
         if (calls++ == 0) throw thrown_by_test();
     });
     tenon::event event;
-    check_throws<thrown_by_test>(__LINE__, [&] {
-        while (stream.next(event)) continue;
-    });
-    while (stream.next(event)) continue;
-    // The event that was read when the exception came out is in the result all the same.
-    CHECK(stream.result().text() == "one two three");
+    std::string read;
+    const auto read_on = [&] {
+        while (stream.next(event)) read += event.text;
+    };
+    check_throws<thrown_by_test>(__LINE__, read_on);
+    read_on();
+    // No event went with the exception.
+    CHECK(read == "one two three" && stream.result().text() == read);
+}
+
+void what_a_wakeup_throws_hides_no_error_of_the_request() {
+    tenon::session session = tenon::engine().load("echo").session();
+    tenon::stream stream = repeats(session, many_words(), 1);
+    stream.set_wakeup([] { throw thrown_by_test(); });
+    stream.cancel();
+    tenon::event event;
+    FAILS(TENON_E_CANCELLED, [&] {
+        for (bool goes_on = true; goes_on;) {
+            try {
+                goes_on = stream.next(event);
+            } catch (const thrown_by_test &) {
+            }
+        }
+    }());
 }
 
 void what_a_wakeup_throws_comes_out_where_it_is_replaced() {
@@ -262,6 +280,7 @@ int main() {
     what_progress_throws_cancels_and_comes_out_of_the_call();
     a_callback_that_calls_back_is_refused();
     what_a_wakeup_throws_comes_out_of_the_next_read();
+    what_a_wakeup_throws_hides_no_error_of_the_request();
     what_a_wakeup_throws_comes_out_where_it_is_replaced();
     a_wakeup_never_runs_once_it_was_replaced();
     a_stream_may_be_destroyed_by_its_own_wakeup();

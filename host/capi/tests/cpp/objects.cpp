@@ -295,6 +295,8 @@ void an_object_that_was_moved_from_is_an_error_and_no_more() {
     FAILS(TENON_E_INVALID_ARGUMENT, session.run(emptied(request)));
     FAILS(TENON_E_INVALID_ARGUMENT, request.add_text("more"));
     FAILS(TENON_E_INVALID_ARGUMENT, emptied(options).set("delay_ms", 1));
+    FAILS(TENON_E_INVALID_ARGUMENT, engine.load("echo", options));
+    FAILS(TENON_E_INVALID_ARGUMENT, engine.estimate("echo", options));
     FAILS(TENON_E_INVALID_ARGUMENT, emptied(session).run(request));
     FAILS(TENON_E_INVALID_ARGUMENT, session.reset());
     FAILS(TENON_E_INVALID_ARGUMENT, emptied(model).session());
