@@ -270,7 +270,7 @@ impl Engine {
         });
         let ids = imported.new_plugins.iter().chain(&imported.known_plugins);
         let plugins = ids.filter_map(|id| match self.found(id) {
-            Some(Found::Sidecar(path, _)) if path.parent() != Some(folder) => {
+            Some(Found::Sidecar(path, _)) if !path.parent().is_some_and(|found| same(found, folder)) => {
                 let by = path.display();
                 Some(format!("plugin \"{id}\" of the bundle is hidden by {by}, which is searched before"))
             }
@@ -341,4 +341,9 @@ pub(crate) fn with_plugins_of(store: &Path, mut folders: Vec<PathBuf>) -> Vec<Pa
         folders.push(own);
     }
     folders
+}
+
+/// Whether two names are of one folder: one may be relative, as a flag gave it.
+fn same(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }

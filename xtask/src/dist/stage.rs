@@ -13,7 +13,7 @@ const EXAMPLES: &[&str] = &["c", "cpp", "plugin-c", "plugin-cpp"];
 const DOCUMENTS: &[&str] = &["CHANGELOG.md", "benches/README.md", "models/README.md", "python/README.md"];
 
 /// Links of the README to what has another place in a package.
-const LINKS: &[(&str, &str)] = &[("](include/)", "](../../../include/)"), ("](manifests)", "](../../tenon/manifests)")];
+const LINKS: &[(&str, &str)] = &[("](include)", "](../../../include)"), ("](manifests)", "](../../tenon/manifests)")];
 
 /// Where the parts of a package go.
 pub struct Layout {
